@@ -1,0 +1,1 @@
+"""The collector: takes agents' records, keeps them, shows them, and is measured against."""

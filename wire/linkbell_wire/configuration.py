@@ -1,0 +1,71 @@
+"""`GET /api/v1/agent/config`: what the collector asks an agent to measure. Validated whole before any of it is used."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from linkbell_wire import fields, words
+from linkbell_wire.fields import WireModel
+
+MAX_TARGETS = 32
+
+
+class TargetConfiguration(WireModel):
+    """Something to ping. Without ``method`` the agent takes the best its box allows; ``port`` is for TCP."""
+
+    name: fields.Name
+    layer: words.Layer
+    host: fields.Host
+    method: words.PingMethod | None = None
+    port: fields.Port | None = None
+
+
+class SpeedServer(WireModel):
+    """A measurement server, best first."""
+
+    url: fields.Url
+    scope: words.ServerScope = words.ServerScope.UNKNOWN
+
+
+class PingConfiguration(WireModel):
+    """How often each target is pinged, and with how many packets."""
+
+    interval_s: Annotated[float, Field(ge=10, le=86_400)] = 60.0
+    count: Annotated[int, Field(ge=1, le=100)] = 10
+
+
+class SpeedConfiguration(WireModel):
+    """Full speed tests: ``per_day`` random moments, each within a cap in seconds and bytes per direction."""
+
+    enabled: bool = True
+    per_day: Annotated[int, Field(ge=1, le=288)] = 3
+    max_duration_s: Annotated[float, Field(ge=1, le=15)] = 10.0
+    max_bytes: Annotated[int, Field(ge=100_000, le=10**11)] | None = None
+    servers: Annotated[list[SpeedServer], Field(max_length=8)] = Field(default_factory=list)
+
+
+class SchoolConfiguration(WireModel):
+    """What the agent should know of its own school."""
+
+    id: fields.Name
+    name: fields.Text
+    timezone: fields.Text = "UTC"
+    download_floor_bps: fields.BitRate | None = None
+    upload_floor_bps: fields.BitRate | None = None
+
+
+class AgentConfiguration(WireModel):
+    """The whole configuration; ``targets`` of ``None`` leaves the agent's own list in place."""
+
+    version: Annotated[int, Field(ge=1, le=1)] = 1
+    school: SchoolConfiguration | None = None
+    targets: Annotated[list[TargetConfiguration], Field(max_length=MAX_TARGETS)] | None = None
+    ping: PingConfiguration = PingConfiguration()
+    speed: SpeedConfiguration = SpeedConfiguration()
+
+    @model_validator(mode="after")
+    def _target_names_are_unique(self) -> Self:
+        names = [target.name for target in self.targets or []]
+        if len(names) != len(set(names)):
+            raise ValueError("target names must be unique")
+        return self

@@ -1,0 +1,255 @@
+"""The records: one result, one skip or one event each. A failure is a result, never silence."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+
+from linkbell_wire import fields, words
+from linkbell_wire.failures import Failure, FailureCode
+from linkbell_wire.fields import WireModel
+
+MAX_DETAILS = 16
+
+
+def _require_result_or_failure(name: str, value: object, failure: Failure | None) -> None:
+    """Hold that absent is ``None`` and that exactly one of a value and a failure is given."""
+    if value is None and failure is None:
+        raise ValueError(f"needs {name} or a failure")
+    if value is not None and failure is not None:
+        raise ValueError(f"a failure has no {name}")
+
+
+class Record(WireModel):
+    """What every record carries: who it is (``seq``), where it was measured and when.
+
+    ``at`` is the wall clock of the box at the end of the measurement; ``boot_id`` and ``boottime_s`` let the
+    collector correct it. ``clock`` says whether the wall clock was synchronised at that moment, ``None`` if unknown.
+    """
+
+    seq: fields.Count
+    uplink: fields.Name
+    at: fields.Timestamp
+    boot_id: fields.Name
+    boottime_s: fields.Uptime
+    clock: words.ClockQuality | None = None
+
+
+class PingRecord(Record):
+    """A summary of several round trips to one target. ``sent`` = ``received`` + the sum of ``failures``.
+
+    A name that did not resolve is ``failure`` with nothing sent: no packet was lost.
+    """
+
+    kind: Literal["ping"] = "ping"
+    target: fields.Name
+    layer: words.Layer
+    host: fields.Host
+    address: fields.Host | None = None
+    port: fields.Port | None = None
+    method: words.PingMethod
+    socket: words.PingSocket | None = None
+    sent: fields.Packets
+    received: fields.Packets
+    rtt_min_s: fields.Seconds | None = None
+    rtt_mean_s: fields.Seconds | None = None
+    rtt_p95_s: fields.Seconds | None = None
+    rtt_max_s: fields.Seconds | None = None
+    jitter_s: fields.Seconds | None = None
+    failures: Annotated[
+        dict[FailureCode, Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=len(FailureCode))
+    ] = Field(default_factory=dict)
+    failure: Failure | None = None
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.received > self.sent:
+            raise ValueError("received must not be greater than sent")
+        if self.sent != self.received + sum(self.failures.values()):
+            raise ValueError("sent must equal received plus the failures")
+        round_trips = (self.rtt_min_s, self.rtt_mean_s, self.rtt_p95_s, self.rtt_max_s)
+        if self.received == 0 and any(value is not None for value in (*round_trips, self.jitter_s)):
+            raise ValueError("without a reply there is no round-trip time")
+        if self.received > 0:
+            if any(value is None for value in round_trips):
+                raise ValueError("with a reply all of rtt_min_s, rtt_mean_s, rtt_p95_s, rtt_max_s are needed")
+            low, mean, p95, high = (value for value in round_trips if value is not None)
+            if not (low <= mean <= high and low <= p95 <= high):
+                raise ValueError("round-trip times must satisfy min <= mean, p95 <= max")
+        if self.failure is not None and self.sent:
+            raise ValueError("failure is for pings that could not be sent; a lost packet is counted in failures")
+        return self
+
+    @property
+    def loss_ratio(self) -> float | None:
+        """Share of packets sent that brought no reply, ``None`` if none was sent."""
+        return None if self.sent == 0 else 1 - self.received / self.sent
+
+
+class DnsRecord(Record):
+    """One look-up of one name at one resolver."""
+
+    kind: Literal["dns"] = "dns"
+    target: fields.Name
+    layer: words.Layer = words.Layer.DNS
+    resolver: fields.Host | None = None
+    name: fields.Host
+    record_type: Literal["A", "AAAA", "SOA"] = "A"
+    duration_s: fields.Seconds | None = None
+    answers: Annotated[int, Field(ge=0, le=1000)] | None = None
+    failure: Failure | None = None
+
+    @model_validator(mode="after")
+    def _is_a_result_or_a_failure(self) -> Self:
+        _require_result_or_failure("duration_s", self.duration_s, self.failure)
+        return self
+
+
+class HttpRecord(Record):
+    """One fetch, its phases timed one by one. Phases not reached, or not needed, are ``None``."""
+
+    kind: Literal["http"] = "http"
+    target: fields.Name
+    layer: words.Layer
+    url: fields.Url
+    address: fields.Host | None = None
+    status: Annotated[int, Field(ge=100, le=599)] | None = None
+    resolve_s: fields.Seconds | None = None
+    connect_s: fields.Seconds | None = None
+    tls_s: fields.Seconds | None = None
+    first_byte_s: fields.Seconds | None = None
+    duration_s: fields.Seconds | None = None
+    bytes: fields.ByteCount | None = None
+    failure: Failure | None = None
+
+    @model_validator(mode="after")
+    def _is_a_result_or_a_failure(self) -> Self:
+        if self.status is None and self.failure is None:
+            raise ValueError("needs status or a failure")
+        return self
+
+
+class SpeedResult(WireModel):
+    """One direction of a speed test. A failure has no ``bps``, but still says what it cost in bytes.
+
+    ``bps`` is payload at the receiver; ``bps_low`` and ``bps_high`` bound it where the method can tell.
+    """
+
+    bps: fields.BitRate | None = None
+    bps_low: fields.BitRate | None = None
+    bps_high: fields.BitRate | None = None
+    bytes: fields.ByteCount
+    duration_s: fields.Seconds
+    streams: Annotated[int, Field(ge=1, le=64)] = 1
+    stop: words.Stop | None = None
+    rtt_min_s: fields.Seconds | None = None
+    rtt_loaded_s: fields.Seconds | None = None
+    retransmit_ratio: fields.Ratio | None = None
+    congestion_control: fields.Name | None = None
+    failure: Failure | None = None
+
+    @model_validator(mode="after")
+    def _is_a_result_or_a_failure(self) -> Self:
+        if (self.bps is None) != (self.stop is None):
+            raise ValueError("bps and stop belong together")
+        _require_result_or_failure("bps", self.bps, self.failure)
+        return self
+
+
+class SpeedRecord(Record):
+    """A speed test. A direction that was not asked for is ``None``; one that failed is there, with its failure."""
+
+    kind: Literal["speed"] = "speed"
+    engine: words.Engine
+    server: fields.Url
+    server_scope: words.ServerScope = words.ServerScope.UNKNOWN
+    trigger: words.Trigger
+    download: SpeedResult | None = None
+    upload: SpeedResult | None = None
+    rtt_idle_s: fields.Seconds | None = None
+    others_before_bps: fields.BitRate | None = None
+    others_during_bps: fields.BitRate | None = None
+    limited_by: words.LimitedBy = words.LimitedBy.UNKNOWN
+    failure: Failure | None = None
+
+    @model_validator(mode="after")
+    def _has_a_direction(self) -> Self:
+        if self.download is None and self.upload is None and self.failure is None:
+            raise ValueError("a speed record needs a direction or a failure")
+        return self
+
+
+class CheckRecord(Record):
+    """Is the line at least at its floor? ``passed`` is ``None`` when the check failed to find out."""
+
+    kind: Literal["check"] = "check"
+    server: fields.Url
+    server_scope: words.ServerScope = words.ServerScope.UNKNOWN
+    direction: words.Direction = words.Direction.DOWNLOAD
+    trigger: words.Trigger
+    floor_bps: Annotated[float, Field(gt=0, le=1e13)]
+    passed: bool | None = None
+    bps: fields.BitRate | None = None
+    bytes: fields.ByteCount
+    duration_s: fields.Seconds
+    rtt_idle_s: fields.Seconds | None = None
+    rtt_loaded_s: fields.Seconds | None = None
+    failure: Failure | None = None
+
+    @model_validator(mode="after")
+    def _is_a_result_or_a_failure(self) -> Self:
+        if self.passed is not None and self.bps is None:
+            raise ValueError("a check that found out says the bps it reached")
+        _require_result_or_failure("passed", self.passed, self.failure)
+        return self
+
+
+class Evidence(WireModel):
+    """What one layer looked like when a verdict was reached."""
+
+    layer: words.Layer
+    target: fields.Name
+    up: bool
+    failure: Failure | None = None
+
+
+class VerdictRecord(Record):
+    """Where the fault is on one uplink; sent when it changes, with the evidence."""
+
+    kind: Literal["verdict"] = "verdict"
+    verdict: words.VerdictState
+    previous: words.VerdictState | None = None
+    evidence: Annotated[list[Evidence], Field(max_length=64)] = Field(default_factory=list)
+
+
+class EventRecord(Record):
+    """Something that happened to the agent or its line."""
+
+    kind: Literal["event"] = "event"
+    event: words.EventName
+    details: Annotated[dict[fields.Name, fields.Text | bool | int | float | None], Field(max_length=MAX_DETAILS)] = (
+        Field(default_factory=dict)
+    )
+
+    @model_validator(mode="after")
+    def _integers_survive_json(self) -> Self:
+        if any(isinstance(value, int) and abs(value) > fields.MAX_COUNT for value in self.details.values()):
+            raise ValueError("whole numbers in details must survive JSON")
+        return self
+
+
+class SkipRecord(Record):
+    """What was not measured, why, and the value that decided against the limit it was held to."""
+
+    kind: Literal["skip"] = "skip"
+    skipped: Literal["ping", "dns", "http", "speed", "check"]
+    target: fields.Name | None = None
+    reason: words.SkipReason
+    value: Annotated[float, Field(ge=-1e15, le=1e15)] | None = None
+    limit: Annotated[float, Field(ge=-1e15, le=1e15)] | None = None
+
+
+AnyRecord = Annotated[
+    PingRecord | DnsRecord | HttpRecord | SpeedRecord | CheckRecord | VerdictRecord | EventRecord | SkipRecord,
+    Field(discriminator="kind"),
+]
+RECORD_ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(AnyRecord, config=ConfigDict(defer_build=True))
