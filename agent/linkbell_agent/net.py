@@ -1,0 +1,120 @@
+"""The one seam to the network: names become addresses, addresses become connected sockets, on a given uplink.
+
+Raises :class:`~linkbell_agent.classify.NetworkFailure` only. Routes are never touched: an uplink is bound with
+SO_BINDTODEVICE or a source address, and one that cannot be bound is an error, not a silent fallback.
+"""
+
+import asyncio
+import contextlib
+import socket
+from dataclasses import dataclass
+
+from linkbell_agent.classify import NetworkFailure, network_failure
+from linkbell_agent.threads import run_blocking
+from linkbell_wire.failures import FailureCode, Operation
+
+RESOLVE_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 7.0
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """One way out of the school. Without ``device`` and ``source`` the box's own routes decide."""
+
+    name: str = "main"
+    device: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One IP address a name resolved to."""
+
+    family: socket.AddressFamily
+    host: str
+    scope_id: int = 0
+
+    def sockaddr(self, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+        """Return what ``connect`` and ``sendto`` take."""
+        if self.family == socket.AF_INET6:
+            return (self.host, port, 0, self.scope_id)
+        return (self.host, port)
+
+
+async def resolve(host: str, timeout_s: float = RESOLVE_TIMEOUT_S) -> list[Address]:
+    """Ask the system's resolver, anew each time, for all addresses of ``host`` in the system's order of preference.
+
+    Raises :class:`NetworkFailure` with operation ``resolve``; the list is never empty.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            infos = await run_blocking(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+    except TimeoutError as error:
+        raise NetworkFailure(Operation.RESOLVE, FailureCode.DNS_TIMEOUT) from error
+    except (OSError, UnicodeError) as error:
+        raise network_failure(Operation.RESOLVE, error) from error
+    addresses = [
+        Address(family, str(sockaddr[0]), int(sockaddr[3]) if len(sockaddr) == 4 else 0)
+        for family, _, _, _, sockaddr in infos
+    ]
+    return list(dict.fromkeys(addresses))
+
+
+def bind_to_uplink(sock: socket.socket, uplink: Uplink) -> None:
+    """Make ``sock`` use ``uplink``. Raises :class:`NetworkFailure` with operation ``bind``."""
+    try:
+        if uplink.device is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, uplink.device.encode() + b"\0")
+        if uplink.source is not None:
+            sock.bind((uplink.source, 0))
+    except OSError as error:
+        raise network_failure(Operation.BIND, error) from error
+
+
+def open_socket(address: Address, uplink: Uplink) -> socket.socket:
+    """Return a non-blocking TCP socket of the address' family, bound to ``uplink``."""
+    try:
+        sock = socket.socket(address.family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise network_failure(Operation.CONNECT, error) from error
+    try:
+        sock.setblocking(False)
+        bind_to_uplink(sock, uplink)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def connect(
+    host: str, port: int, uplink: Uplink, *, timeout_s: float = CONNECT_TIMEOUT_S
+) -> tuple[socket.socket, Address]:
+    """Resolve ``host`` and return the first connection that succeeds, addresses tried in turn.
+
+    The socket is non-blocking and has TCP_NODELAY. ``timeout_s`` holds for each of at most four addresses.
+    Raises :class:`NetworkFailure`, the first address' one if all fail.
+    """
+    first: NetworkFailure | None = None
+    for address in (await resolve(host))[:4]:
+        try:
+            return await _connect_to(address, port, uplink, timeout_s), address
+        except NetworkFailure as failure:
+            first = first or failure
+    assert first is not None
+    raise first
+
+
+async def _connect_to(address: Address, port: int, uplink: Uplink, timeout_s: float) -> socket.socket:
+    sock = open_socket(address, uplink)
+    try:
+        async with asyncio.timeout(timeout_s):
+            await asyncio.get_running_loop().sock_connect(sock, address.sockaddr(port))
+        with contextlib.suppress(OSError):  # a socket without it still works
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError as error:  # TimeoutError is one
+        sock.close()
+        raise network_failure(Operation.CONNECT, error) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,73 @@
+"""The one signature all probes share, and what they are given."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypedDict, TypeVar
+
+from linkbell_agent.clock import Clock
+from linkbell_agent.net import Uplink
+from linkbell_wire.configuration import SpeedServer, TargetConfiguration
+from linkbell_wire.records import Record
+from linkbell_wire.words import ClockQuality, Trigger
+
+
+class Stamp(TypedDict):
+    """The part of a record that says who measured when. ``seq`` is 0 until the spool numbers the record."""
+
+    seq: int
+    uplink: str
+    at: datetime
+    boot_id: str
+    boottime_s: float
+    clock: ClockQuality | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeContext:
+    """Where a probe runs: on which uplink, by which clock."""
+
+    uplink: Uplink
+    clock: Clock
+
+    def stamp(self) -> Stamp:
+        """Return the stamp of a record that is finished now."""
+        moment = self.clock.now()
+        synced = self.clock.synced()
+        quality = None if synced is None else ClockQuality.SYNCED if synced else ClockQuality.UNSYNCED
+        return Stamp(
+            seq=0,
+            uplink=self.uplink.name,
+            at=moment.wall,
+            boot_id=self.clock.boot_id,
+            boottime_s=moment.boottime_s,
+            clock=quality,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PingRequest:
+    """``count`` packets to one target, ``spacing_s`` apart, replies or not; each waited for ``timeout_s``."""
+
+    target: TargetConfiguration
+    count: int = 10
+    spacing_s: float = 0.2
+    timeout_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedRequest:
+    """A speed test against the first of ``servers`` that takes it, download before upload, each within both caps."""
+
+    servers: tuple[SpeedServer, ...]
+    trigger: Trigger
+    download: bool = True
+    upload: bool = True
+    max_duration_s: float = 10.0
+    max_bytes: int | None = None
+
+
+RequestT_contra = TypeVar("RequestT_contra", contravariant=True)
+
+Probe = Callable[[RequestT_contra, ProbeContext], Awaitable[Record]]
+"""Network trouble comes back inside the record; a probe raises only if it could not run at all."""
