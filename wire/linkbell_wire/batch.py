@@ -24,7 +24,11 @@ class Clock(WireModel):
 
 
 class AgentStatus(WireModel):
-    """How the agent itself is doing. ``dropped`` counts records lost on purpose since the agent was installed."""
+    """How the agent itself is doing.
+
+    ``spooled`` counts the records that wait besides those of this batch; ``dropped`` those given up for want of
+    space and ``rejected`` those the collector would not take, both since the agent was installed.
+    """
 
     version: fields.Name
     spooled: fields.Count

@@ -1,0 +1,263 @@
+"""The agent's settings: one typed object, built once from defaults, file, environment and flags, in that order.
+
+The only module of the agent that reads the environment. Every setting, with its default and its help, is a field
+below; ``docs/agent.md`` is held against this table by a test.
+"""
+
+import difflib
+import json
+import os
+import tomllib
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from linkbell_wire import fields
+from linkbell_wire.configuration import MAX_TARGETS, SpeedServer, TargetConfiguration
+
+DEFAULT_FILE = Path("/etc/linkbell/agent.toml")
+ENVIRONMENT_PREFIX = "LINKBELL_AGENT_"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. The message names each place and what to do."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+
+
+class UplinkSettings(_Section):
+    """The way out of the school that is measured."""
+
+    name: fields.Name = Field("main", description="Name of the uplink in every record.")
+    device: Annotated[str, Field(min_length=1, max_length=15)] | None = Field(
+        None, description="Network interface to bind every probe to, such as eth0 (needs CAP_NET_RAW)."
+    )
+    source: fields.Host | None = Field(None, description="Local address to bind every probe to.")
+
+
+class PingSettings(_Section):
+    """Pings of every target."""
+
+    interval_s: float = Field(60.0, ge=10, le=86_400, description="Seconds from one round of pings to the next.")
+    count: int = Field(10, ge=1, le=100, description="Packets to each target in a round.")
+
+
+class SpeedSettings(_Section):
+    """Full speed tests."""
+
+    enabled: bool = Field(True, description="Whether full speed tests run by themselves.")
+    per_day: int = Field(3, ge=1, le=288, description="Tests a day, each at a random moment of its part of the day.")
+    max_duration_s: float = Field(10.0, ge=1, le=15, description="Longest time per direction, in seconds.")
+    max_bytes: int | None = Field(
+        None, ge=100_000, le=10**11, description="Most bytes per direction; none when not set."
+    )
+    servers: list[SpeedServer] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Measurement servers, best first; else the collector names them.",
+    )
+
+
+class ReportSettings(_Section):
+    """Sending to the collector."""
+
+    interval_s: float = Field(30.0, ge=1, le=3600, description="Seconds from one report to the next.")
+    batch_records: int = Field(60, ge=1, le=1000, description="Most records in one report.")
+
+
+class SpoolSettings(_Section):
+    """Keeping what is not yet acknowledged."""
+
+    max_records: int = Field(
+        200_000, ge=1000, le=10_000_000, description="Most records kept; past it the least worth go first."
+    )
+    flush_after_s: float = Field(
+        600.0, ge=1, le=3600, description="Seconds after which an unacknowledged record is written to disk."
+    )
+
+
+class Settings(_Section):
+    """All settings of the agent."""
+
+    state: Path = Field(
+        Path("/var/lib/linkbell-agent"), description="Folder of identity, spool and last configuration."
+    )
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = Field(
+        "info", description="How much the agent says on standard error: debug, info, warning or error."
+    )
+    default_targets: bool = Field(
+        True, description="Ping gateway, resolver, collector and an international host besides the configured targets."
+    )
+    targets: list[TargetConfiguration] = Field(
+        default_factory=list, max_length=MAX_TARGETS, description="Targets to ping, where the collector gives no list."
+    )
+    uplink: UplinkSettings = Field(default_factory=UplinkSettings, description="The way out that is measured.")
+    ping: PingSettings = Field(default_factory=PingSettings, description="Pings.")
+    speed: SpeedSettings = Field(default_factory=SpeedSettings, description="Full speed tests.")
+    report: ReportSettings = Field(default_factory=ReportSettings, description="Sending to the collector.")
+    spool: SpoolSettings = Field(default_factory=SpoolSettings, description="Keeping what is not acknowledged.")
+
+
+@dataclass(frozen=True, slots=True)
+class SettingField:
+    """One row of the table of settings: dotted key, help, default, and whether it can be given as one string."""
+
+    key: str
+    help: str
+    default: object
+    is_plain: bool
+
+    @property
+    def variable(self) -> str:
+        """Name of the environment variable that sets it."""
+        return ENVIRONMENT_PREFIX + self.key.replace(".", "_").upper()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings, and for each key that is not a default where it came from."""
+
+    settings: Settings
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+def table(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[SettingField]:
+    """Yield every setting in the order of the documentation."""
+    for name, info in model.model_fields.items():
+        annotation = info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, _Section):
+            yield from table(annotation, f"{prefix}{name}.")
+        else:
+            yield SettingField(
+                key=prefix + name,
+                help=info.description or "",
+                default=info.get_default(call_default_factory=True),
+                is_plain=not _holds(annotation, list),
+            )
+
+
+def _holds(annotation: object, wanted: type) -> bool:
+    if get_origin(annotation) in (types.UnionType, Annotated):
+        return any(_holds(argument, wanted) for argument in get_args(annotation))
+    return annotation is wanted or get_origin(annotation) is wanted
+
+
+def load(
+    file: Path | None,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Build the settings. ``overrides`` are ``key=value`` strings from flags; ``file`` of None means the default one.
+
+    A default file that does not exist is no error; one that was asked for is. Raises :class:`SettingsError`.
+    """
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if file is not None or DEFAULT_FILE.exists():
+        path = file or DEFAULT_FILE
+        merged = _read_file(path)
+        origins = dict.fromkeys(_leaves(merged), str(path))
+    given = os.environ if environment is None else environment
+    for key, value, origin in (*_from_environment(given), *_from_flags(overrides)):
+        _put(merged, key, value)
+        origins[key] = origin
+    try:
+        # By way of JSON, in which the strict models of the wire take words for their closed lists.
+        return Loaded(Settings.model_validate_json(json.dumps(merged, default=str)), origins)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(error, origins))) from error
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: there is no such file. Make it, or leave --config out.") from error
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is not TOML: {error}.") from error
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    known = {row.variable: row for row in table() if row.is_plain}
+    for variable in sorted(environment):
+        if not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
+        row = known.get(variable)
+        if row is None:
+            raise SettingsError(f"environment: {variable} is not a setting.{nearest(variable, known)}")
+        yield row.key, environment[variable], f"environment {variable}"
+
+
+def _from_flags(overrides: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    known = {row.key for row in table() if row.is_plain}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise SettingsError(f"--set {override}: write it as --set key=value, such as --set ping.count=5.")
+        if key not in known:
+            raise SettingsError(f"--set {override}: {key} is not a setting.{nearest(key, known)}")
+        yield key, value, "flag --set"
+
+
+def _put(tree: dict[str, Any], key: str, value: str) -> None:
+    *sections, name = key.split(".")
+    for section in sections:
+        child = tree.setdefault(section, {})
+        if not isinstance(child, dict):
+            return  # the file is wrong there; validation says so
+        tree = child
+    tree[name] = value
+
+
+def nearest(key: str, known: Sequence[str] | Mapping[str, object] | set[str]) -> str:
+    """Return " Did you mean …?" for the known key most like ``key``, or nothing."""
+    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:
+    for problem in error.errors(include_url=False):
+        location = [str(part) for part in problem["loc"]]
+        key = ".".join(location)
+        origin = next((origins[leaf] for leaf in origins if leaf == key or key.startswith(leaf + ".")), None)
+        where = origin or next((value for leaf, value in origins.items() if leaf.startswith(key)), "settings")
+        if problem["type"] == "extra_forbidden":
+            yield f"{where}: {key} is not a setting.{_nearest_in_section(location)}"
+        else:
+            yield f"{where}: {key}: {problem['msg'][:1].lower()}{problem['msg'][1:]}."
+
+
+def _nearest_in_section(location: Sequence[str]) -> str:
+    prefix = "".join(f"{part}." for part in location[:-1])
+    model: type[BaseModel] = Settings
+    for part in location[:-1]:
+        info = model.model_fields.get(part)
+        if info is None or not (isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)):
+            return _nearest_in_list(model, part, location[-1])
+        model = info.annotation
+    hint = nearest(location[-1], list(model.model_fields))
+    if hint:
+        return hint.replace("mean ", f"mean {prefix}")
+    whole = nearest(".".join(location), [row.key for row in table()])
+    return whole or f" Settings here: {', '.join(model.model_fields)}."
+
+
+def _nearest_in_list(model: type[BaseModel], part: str, name: str) -> str:
+    items: dict[str, type[BaseModel]] = {"targets": TargetConfiguration, "servers": SpeedServer}
+    return nearest(name, list(items.get(part, model).model_fields))
