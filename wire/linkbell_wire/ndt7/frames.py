@@ -13,6 +13,7 @@ from linkbell_wire.ndt7 import MAX_RECEIVED_MESSAGE_BYTES, MAX_TEXT_BYTES
 
 MAX_CONTROL_BYTES = 125
 CLOSE_NORMAL = 1000
+CLOSE_GOING_AWAY = 1001
 CLOSE_PROTOCOL_ERROR = 1002
 CLOSE_UNSUPPORTED_DATA = 1003
 CLOSE_POLICY = 1008
@@ -79,15 +80,23 @@ def close_payload(code: int, reason: str = "") -> bytes:
     return struct.pack("!H", code) + reason.encode()[: MAX_CONTROL_BYTES - 2]
 
 
+def close_code(payload: bytes) -> int | None:
+    """Return the code of a close frame's payload, ``None`` if the peer gave none."""
+    return int.from_bytes(payload[:2], "big") if len(payload) >= 2 else None
+
+
 class FrameReader:
     """Reads one direction of a connection: :meth:`feed` it what the socket gave, in any pieces.
 
     ``payload_bytes`` counts the binary payload seen so far, part-way through a frame included. Text and control
-    messages come out whole. ``masked`` says what the peer must do: a client masks, a server never does.
+    messages come out whole. ``frames`` counts frame headers: a flood of tiny frames costs far more time than bytes,
+    and only the caller knows how many are too many. ``masked`` says what the peer must do: a client masks, a server
+    never does.
     """
 
     def __init__(self, *, masked: bool, max_message_bytes: int = MAX_RECEIVED_MESSAGE_BYTES) -> None:
         self.payload_bytes = 0
+        self.frames = 0
         self._masked = masked
         self._max_message_bytes = max_message_bytes
         self._head = bytearray()
@@ -163,6 +172,7 @@ class FrameReader:
         self._mask = head[-4:] if masked else b""
         self._finished = bool(head[0] & 0x80)
         self._check(opcode, length)
+        self.frames += 1
         self._opcode = opcode
         self._remaining = length
         self._collected.clear()

@@ -1,0 +1,112 @@
+"""Wires the measurement server. Tests and the command line call the same :func:`build`."""
+
+import errno
+import logging
+import os
+import ssl
+import time
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from linkbell_collector.measure.admission import Slots
+from linkbell_collector.measure.kernel import bbr_is_available
+from linkbell_collector.measure.metrics import Metrics
+from linkbell_collector.measure.settings import MeasureSettings
+from linkbell_collector.measure.web import Line, Web
+from linkbell_wire.ndt7 import MAX_SENT_MESSAGE_BYTES
+
+IDLE_S = 15.0
+"""A connection that asks for nothing is closed after this long."""
+
+_log = logging.getLogger(__name__)
+
+
+class CannotStartError(Exception):
+    """The server could not start; the text is a sentence for whoever started it."""
+
+
+class MeasurementServer:
+    """A measurement server that can be started once and stopped once."""
+
+    def __init__(self, settings: MeasureSettings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._web: Web | None = None
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        """The port listened on; known once started, also if 0 was asked for."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it, as it was told to listen."""
+        host = self._settings.host
+        return f"{self._settings.scheme}://{f'[{host}]' if ':' in host else host}:{self._port}"
+
+    async def start(self) -> None:
+        """Listen. Raises :class:`CannotStartError`."""
+        context = _tls(self._settings)
+        self._web = Web(self._settings, self._line())
+        runner = web.AppRunner(self._web.application(), access_log=None, keepalive_timeout=IDLE_S, shutdown_timeout=1.0)
+        await runner.setup()
+        self._runner = runner
+        try:
+            await web.TCPSite(runner, self._settings.host, self._settings.port, ssl_context=context).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise CannotStartError(_cannot_listen(self._settings, error)) from error
+        self._port = int(runner.addresses[0][1])
+
+    async def stop(self, drain_s: float | None = None) -> None:
+        """Stop accepting, let tests finish for at most ``drain_s`` (default: the setting's), close the rest."""
+        if self._runner is None or self._web is None:
+            return
+        for site in list(self._runner.sites):
+            await site.stop()
+        await self._web.stop(self._settings.drain_s if drain_s is None else drain_s)
+        await self._runner.cleanup()
+
+    def _line(self) -> Line:
+        bbr = bbr_is_available()
+        self._metrics.bbr_available.set(bbr)
+        self._metrics.max_tests.set(self._settings.max_tests)
+        if not bbr:
+            _log.warning(
+                "BBR congestion control is not available: downloads over long or lossy lines will read low. "
+                "Load the module tcp_bbr and allow it (sysctl net.ipv4.tcp_allowed_congestion_control)."
+            )
+        slots = Slots(self._settings.max_tests, self._settings.timings.hard_stop_s, time.monotonic)
+        return Line(slots, self._metrics, memoryview(os.urandom(MAX_SENT_MESSAGE_BYTES)), bbr)
+
+
+def build(settings: MeasureSettings) -> MeasurementServer:
+    """Return a measurement server that is not started yet."""
+    return MeasurementServer(settings, Metrics(CollectorRegistry()))
+
+
+def _tls(settings: MeasureSettings) -> ssl.SSLContext | None:
+    if settings.certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.certificate, settings.key)
+    except (OSError, ssl.SSLError) as error:
+        what = "not a matching pair in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+        raise CannotStartError(
+            f"The certificate {settings.certificate} and its key cannot be used: {what}. "
+            "Give PEM files this user may read, the certificate with its chain."
+        ) from error
+    return context
+
+
+def _cannot_listen(settings: MeasureSettings, error: OSError) -> str:
+    where = f"{settings.host}:{settings.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {settings.port} is in use: another program listens on {where}. Stop it or give --listen another."
+    if error.errno == errno.EACCES:
+        return f"This user may not listen on {where}: ports below 1024 are the administrator's. Give --listen another."
+    return f"Cannot listen on {where}: {os.strerror(error.errno or 0)}. Give --listen an address of this machine."

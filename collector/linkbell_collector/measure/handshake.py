@@ -1,0 +1,85 @@
+"""May this request become an ndt7 test? Decided from its headers and query alone (RFC 6455, section 4)."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from linkbell_wire.errors import ErrorCode, ErrorReply
+from linkbell_wire.ndt7 import SUBPROTOCOL
+
+MAX_QUERY_BYTES = 4096
+EARLY_EXIT_VALUE = "250"
+"""The only value ndt7 knows: end the download at 250 MB."""
+EARLY_EXIT_BYTES = 250_000_000
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_USE_A_CLIENT = "This URL is for ndt7 clients: linkbell-agent speed, ndt7-client or @m-lab/ndt7."
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the 101 must answer, and what the client asked for."""
+
+    headers: Mapping[str, str]
+    early_exit_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why it is no test: an HTTP status, a reply for people and programs, headers that go with it."""
+
+    status: int
+    reply: ErrorReply
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def consider(headers: Mapping[str, str], query: str, *, download: bool) -> Accepted | Refused:
+    """Decide on one request. ``headers`` must look names up without regard to case; ``query`` is as it came."""
+    if not _has_token(headers.get("Connection"), "upgrade") or not _has_token(headers.get("Upgrade"), "websocket"):
+        return _refused("This is a WebSocket address and the request is no WebSocket handshake.")
+    if headers.get("Sec-WebSocket-Version", "").strip() != "13":
+        return _refused("Only version 13 of the WebSocket protocol is spoken.", 426, {"Sec-WebSocket-Version": "13"})
+    key = headers.get("Sec-WebSocket-Key", "").strip()
+    if not _is_key(key):
+        return _refused("Sec-WebSocket-Key must be 16 bytes in base64.")
+    if not _has_token(headers.get("Sec-WebSocket-Protocol"), SUBPROTOCOL):
+        return _refused(f"The header Sec-WebSocket-Protocol must offer {SUBPROTOCOL}.")
+    if len(query) > MAX_QUERY_BYTES:
+        return _refused(f"The query is longer than {MAX_QUERY_BYTES} bytes.")
+    early_exit = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "early_exit"]
+    if early_exit and (not download or early_exit != [EARLY_EXIT_VALUE]):
+        return _refused(f"early_exit is for downloads and may only be {EARLY_EXIT_VALUE}.")
+    # No Sec-WebSocket-Extensions in the answer: compression, where offered, is thereby declined.
+    return Accepted(
+        {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Accept": accept_key(key),
+            "Sec-WebSocket-Protocol": SUBPROTOCOL,
+        },
+        EARLY_EXIT_BYTES if early_exit else None,
+    )
+
+
+def accept_key(key: str) -> str:
+    """Return Sec-WebSocket-Accept for a client's key (RFC 6455, section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
+
+
+def _refused(message: str, status: int = 400, headers: Mapping[str, str] | None = None) -> Refused:
+    reply = ErrorReply(code=ErrorCode.INVALID_REQUEST, message=message, action=_USE_A_CLIENT)
+    return Refused(status, reply, headers or {})
+
+
+def _has_token(header: str | None, token: str) -> bool:
+    return header is not None and token.lower() in (part.strip().lower() for part in header.split(","))
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False

@@ -1,0 +1,67 @@
+"""What the measurement server asks of the kernel about one connection (Linux)."""
+
+import contextlib
+import os
+import socket
+import struct
+from typing import Protocol
+
+from linkbell_wire.ndt7 import tcp_info
+
+BBR = b"bbr"
+NOTSENT_BYTES = 1 << 18
+"""Unsent bytes the kernel may hold per connection: enough for a fast line, little enough to stop soon."""
+
+_TCP_NOTSENT_LOWAT = 25  # include/uapi/linux/tcp.h; Python 3.11 has the name only on some builds
+_TCP_CONGESTION = getattr(socket, "TCP_CONGESTION", 13)
+
+
+class HasFileno(Protocol):
+    """The socket inside an asyncio transport."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+
+
+class KernelSocket:
+    """A second handle on a transport's socket.
+
+    uvloop's own socket object does not offer every option; a duplicate of the descriptor is the same socket.
+    """
+
+    def __init__(self, transport_socket: HasFileno) -> None:
+        self._sock = socket.socket(fileno=os.dup(transport_socket.fileno()))
+
+    def tune(self, *, bbr: bool) -> None:
+        """Keep the unsent backlog small, and use BBR if ``bbr``; an old kernel's refusal only costs precision."""
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_BYTES)
+        if bbr:
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_CONGESTION, BBR)
+
+    def info(self) -> tcp_info.TcpInfo | None:
+        """Return the kernel's view of the connection, ``None`` if it is gone."""
+        try:
+            return tcp_info.parse(self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcp_info.TCP_INFO_BYTES))
+        except (OSError, ValueError):
+            return None
+
+    def discard_on_close(self) -> None:
+        """Make the close throw away what a peer has not fetched, so that it costs no kernel memory afterwards."""
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def close(self) -> None:
+        """Give the second handle back."""
+        self._sock.close()
+
+
+def bbr_is_available() -> bool:
+    """Say whether this process may use BBR (tcp_bbr loaded, and allowed to those without CAP_NET_ADMIN)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.setsockopt(socket.IPPROTO_TCP, _TCP_CONGESTION, BBR)
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,40 @@
+"""What the measurement server is told: where to listen, how many tests at once, and how long they may take."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from linkbell_wire.ndt7 import HARD_STOP_S, MEASUREMENT_INTERVAL_S, TEST_DURATION_S
+
+DEFAULT_PORT = 8471
+DEFAULT_MAX_TESTS = 10
+DEFAULT_DRAIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """The clock of one test, in seconds from the end of the handshake. The defaults are the ndt7 specification's."""
+
+    test_s: float = TEST_DURATION_S
+    hard_stop_s: float = HARD_STOP_S
+    interval_s: float = MEASUREMENT_INTERVAL_S
+    linger_s: float = 1.0
+    """A peer that broke the protocol may read its close frame for this long before it is cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureSettings:
+    """Everything :func:`linkbell_collector.measure.app.build` needs."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - a measurement server exists to be reached
+    port: int = DEFAULT_PORT
+    max_tests: int = DEFAULT_MAX_TESTS
+    certificate: Path | None = None
+    key: Path | None = None
+    drain_s: float = DEFAULT_DRAIN_S
+    """How long a stop waits for tests under way."""
+    timings: Timings = field(default_factory=Timings)
+
+    @property
+    def scheme(self) -> str:
+        """``https`` with a certificate, else ``http``."""
+        return "http" if self.certificate is None else "https"

@@ -1,0 +1,180 @@
+"""The HTTP face of the measurement server: who may start a test, and the few pages beside it."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from aiohttp import hdrs, web
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from linkbell_collector.measure.admission import NoSlotError, Slots
+from linkbell_collector.measure.handshake import Accepted, Refused, consider
+from linkbell_collector.measure.kernel import KernelSocket
+from linkbell_collector.measure.metrics import Metrics, Outcome, Refusal
+from linkbell_collector.measure.page import INDEX
+from linkbell_collector.measure.session import Download, Plan, Session, Upload
+from linkbell_collector.measure.settings import MeasureSettings
+from linkbell_wire.errors import ErrorCode, ErrorReply
+from linkbell_wire.ndt7 import DOWNLOAD_PATH, UPLOAD_PATH, frames
+from linkbell_wire.ndt7.measurement import ConnectionInfo
+from linkbell_wire.words import Direction
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What all tests of one server share: their slots, their counters, the bytes they send."""
+
+    slots: Slots
+    metrics: Metrics
+    payload: memoryview
+    bbr: bool
+
+
+class Web:
+    """Handlers of all routes, and the tests under way."""
+
+    def __init__(self, settings: MeasureSettings, line: Line) -> None:
+        self._settings = settings
+        self._line = line
+        self._sessions: set[Session] = set()
+        self._stopping = False
+
+    def application(self) -> web.Application:
+        """Return the aiohttp application."""
+        application = web.Application(client_max_size=1024, middlewares=[_refusals_as_json])
+        application.add_routes(
+            [
+                web.get(DOWNLOAD_PATH, self._download, allow_head=False),
+                web.get(UPLOAD_PATH, self._upload, allow_head=False),
+                web.get("/healthz", self._healthz),
+                web.get("/metrics", self._metrics),
+                web.get("/", self._index),
+            ]
+        )
+        return application
+
+    async def stop(self, drain_s: float) -> None:
+        """Refuse new tests, give those under way ``drain_s`` to finish, then close them as going away."""
+        self._stopping = True
+        await self._all_ended(drain_s)
+        for session in list(self._sessions):
+            session.finish(Outcome.SHUTDOWN, "The server is stopping", frames.CLOSE_GOING_AWAY)
+        await self._all_ended(self._settings.timings.linger_s)
+        for session in list(self._sessions):
+            session.abort()
+        await self._all_ended(self._settings.timings.linger_s)
+
+    async def _all_ended(self, timeout_s: float) -> None:
+        if self._sessions:
+            await asyncio.wait([session.ended for session in self._sessions], timeout=timeout_s)
+
+    async def _download(self, request: web.Request) -> web.StreamResponse:
+        return await self._test(request, Direction.DOWNLOAD)
+
+    async def _upload(self, request: web.Request) -> web.StreamResponse:
+        return await self._test(request, Direction.UPLOAD)
+
+    async def _test(self, request: web.Request, direction: Direction) -> web.StreamResponse:
+        query = request.raw_path.partition("?")[2]
+        verdict = consider(request.headers, query, download=direction is Direction.DOWNLOAD)
+        if isinstance(verdict, Refused):
+            self._line.metrics.refused.labels(Refusal.INVALID_REQUEST).inc()
+            return reply(verdict.status, verdict.reply, verdict.headers)
+        if self._stopping:
+            self._line.metrics.refused.labels(Refusal.SHUTDOWN).inc()
+            return _busy("The measurement server is stopping.", round(self._settings.drain_s) + 1)
+        try:
+            with self._line.slots.hold():
+                return await self._run(request, direction, verdict)
+        except NoSlotError as error:
+            self._line.metrics.refused.labels(Refusal.BUSY).inc()
+            return _busy(
+                f"All {self._settings.max_tests} places for tests are taken; one more test would spoil them all.",
+                error.retry_after_s,
+            )
+
+    async def _run(self, request: web.Request, direction: Direction, accepted: Accepted) -> web.StreamResponse:
+        response = web.StreamResponse(status=101, headers=accepted.headers)
+        response.force_close()
+        session = self._session(request, direction, accepted)
+        self._sessions.add(session)
+        in_progress = self._line.metrics.in_progress.labels(direction)
+        in_progress.inc()
+        try:
+            writer = await response.prepare(request)
+            if writer is not None:
+                writer.send_headers()
+            session.begin()
+            outcome = await session.ended
+        finally:
+            in_progress.dec()
+            self._sessions.discard(session)
+        self._line.metrics.tests.labels(direction, outcome).inc()
+        self._line.metrics.payload_bytes.labels(direction).inc(session.payload_bytes)
+        return response
+
+    def _session(self, request: web.Request, direction: Direction, accepted: Accepted) -> Session:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client left before its test began")
+        kernel = KernelSocket(transport.get_extra_info("socket"))
+        kernel.tune(bbr=self._line.bbr)
+        plan = Plan(direction, self._settings.timings, _connection_info(transport), accepted.early_exit_bytes)
+        previous = cast(asyncio.Protocol, request.protocol)
+        if direction is Direction.DOWNLOAD:
+            return Download(transport, previous, kernel, plan, self._line.payload)
+        return Upload(transport, previous, kernel, plan)
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        body = generate_latest(self._line.metrics.registry)
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: CONTENT_TYPE_LATEST})
+
+    async def _index(self, _request: web.Request) -> web.Response:
+        free = self._settings.max_tests - self._line.slots.taken
+        return web.Response(text=INDEX.format(free=free, most=self._settings.max_tests), content_type="text/html")
+
+
+def reply(status: int, body: ErrorReply, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Say no: the code for programs, the sentence for people, what to do next."""
+    text = body.model_dump_json(exclude_none=True)
+    return web.Response(status=status, text=text, headers=headers, content_type="application/json")
+
+
+def _busy(message: str, retry_after_s: int) -> web.Response:
+    body = ErrorReply(code=ErrorCode.BUSY, message=message, action=f"Try again in {retry_after_s} seconds.")
+    return reply(503, body, {hdrs.RETRY_AFTER: str(retry_after_s)})
+
+
+def _connection_info(transport: asyncio.Transport) -> ConnectionInfo:
+    return ConnectionInfo(
+        client=_endpoint(transport.get_extra_info("peername")),
+        server=_endpoint(transport.get_extra_info("sockname")),
+        uuid=str(uuid.uuid4()),
+    )
+
+
+def _endpoint(name: tuple[str, int] | None) -> str:
+    if not name:
+        return ""
+    host, port = name[0], name[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@web.middleware
+async def _refusals_as_json(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        body = ErrorReply(code=ErrorCode.METHOD_NOT_ALLOWED, message="This address answers GET only.")
+        return reply(405, body, {hdrs.ALLOW: error.headers[hdrs.ALLOW]})
+    except web.HTTPNotFound:
+        body = ErrorReply(code=ErrorCode.NOT_FOUND, message="Nothing is here.", action="The page at / says what is.")
+        return reply(404, body)
