@@ -50,5 +50,5 @@ async def run_blocking(function: Callable[P, T], *args: P.args, **kwargs: P.kwar
         except RuntimeError:
             return  # the loop has ended: nobody waits any more
 
-    threading.Thread(target=work, name=f"linkbell-{function.__name__}", daemon=True).start()
+    threading.Thread(target=work, name=f"linkbell-{getattr(function, '__name__', 'call')}", daemon=True).start()
     return await future

@@ -55,13 +55,13 @@ class SchoolConfiguration(WireModel):
 
 
 class AgentConfiguration(WireModel):
-    """The whole configuration; ``targets`` of ``None`` leaves the agent's own list in place."""
+    """The whole configuration. A part that is ``None`` leaves the agent's own settings in place."""
 
     version: Annotated[int, Field(ge=1, le=1)] = 1
     school: SchoolConfiguration | None = None
     targets: Annotated[list[TargetConfiguration], Field(max_length=MAX_TARGETS)] | None = None
-    ping: PingConfiguration = PingConfiguration()
-    speed: SpeedConfiguration = SpeedConfiguration()
+    ping: PingConfiguration | None = None
+    speed: SpeedConfiguration | None = None
 
     @model_validator(mode="after")
     def _target_names_are_unique(self) -> Self:

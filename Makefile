@@ -1,0 +1,59 @@
+# Linkbell. `make help` lists what can be made.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-quick check format bench-ndt7 bench-ingest bench-agent bench-short constraints clean
+
+help: ## show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Setting up the environment in $(VENV) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Linkbell needs Python 3.11 or newer, this is $$($(PYTHON) -V). Try: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "On Debian: apt-get install python3-venv"; exit 1; }
+	@$(INSTALL) --upgrade -c constraints.txt pip
+	@$(INSTALL) -c constraints.txt --group dev --editable '.[agent,collector]'
+	@touch $(STAMP)
+
+run: $(STAMP) ## start collector, measurement server and one agent on this machine; Ctrl-C ends them
+	@$(BIN)/python -m tools.run_local
+
+test: $(STAMP) ## install what the tests need and run all of them
+	@$(BIN)/python -m tools.test_needs
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-quick: $(STAMP) ## run the tests that need nothing installed besides Python packages
+	@$(BIN)/python -m pytest tests/wire tests/agent tests/collector -q $(ARGS)
+
+check: $(STAMP) ## lint, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(STAMP) ## put the code in its usual form
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench-ndt7: $(STAMP) ## speed of our ndt7 client against our server on loopback
+	@$(BIN)/python -m benchmarks.ndt7 $(ARGS)
+
+bench-ingest: $(STAMP) ## records a second that one collector makes durable
+	@$(BIN)/python -m benchmarks.ingest $(ARGS)
+
+bench-agent: $(STAMP) ## memory of a running agent (ten minutes)
+	@$(BIN)/python -m benchmarks.agent $(ARGS)
+
+bench-short: $(STAMP) ## a short form of each benchmark, so that none of them rots
+	@$(BIN)/python -m benchmarks.ndt7 --short
+	@$(BIN)/python -m benchmarks.ingest --short
+	@$(BIN)/python -m benchmarks.agent --short
+
+constraints: $(STAMP) ## write down the versions now installed
+	@$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | grep -v '^-e\|@' > constraints.txt
+
+clean: ## remove the environment and everything under var/
+	rm -rf $(VENV) var tests/browser/node_modules .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,76 @@
+"""Records in one line for people. Pure."""
+
+from linkbell_wire.failures import Failure
+from linkbell_wire.records import (
+    EventRecord,
+    PingRecord,
+    Record,
+    SkipRecord,
+    SpeedRecord,
+    SpeedResult,
+)
+
+
+def rate(bps: float) -> str:
+    """Return a bit rate as people say it, in Mbit/s."""
+    mbps = bps / 1e6
+    return f"{mbps:.0f} Mbit/s" if mbps >= 100 else f"{mbps:.1f} Mbit/s" if mbps >= 1 else f"{mbps:.2f} Mbit/s"
+
+
+def volume(count: int) -> str:
+    """Return a number of bytes as people say it."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Return a duration in ms, a dash if there is none."""
+    return "–" if seconds is None else f"{seconds * 1e3:.1f} ms" if seconds < 0.1 else f"{seconds * 1e3:.0f} ms"
+
+
+def failure_words(failure: Failure) -> str:
+    """Return a failure as "connect: connection refused"."""
+    return f"{failure.operation.replace('_', ' ')}: {failure.code.replace('_', ' ')}"
+
+
+def describe(record: Record) -> str:
+    """Return one line that says what the record says."""
+    if isinstance(record, PingRecord):
+        return f"ping   {record.target:<14} {_ping(record)}"
+    if isinstance(record, SpeedRecord):
+        return f"speed  {record.engine:<14} {_speed(record)}"
+    if isinstance(record, EventRecord):
+        details = ", ".join(f"{name} {value}" for name, value in record.details.items())
+        return f"event  {record.event:<14} {details}".rstrip()
+    if isinstance(record, SkipRecord):
+        return f"skip   {record.skipped:<14} {record.reason}"
+    return getattr(record, "kind", type(record).__name__)
+
+
+def _ping(record: PingRecord) -> str:
+    if record.failure is not None:
+        return f"DOWN   {failure_words(record.failure)}"
+    method = record.method if record.socket is None else f"{record.method}, {record.socket} socket"
+    if record.received == 0:
+        codes = ", ".join(f"{count} × {code.replace('_', ' ')}" for code, count in record.failures.items())
+        return f"DOWN   no reply from {record.host}: {codes} ({method})"
+    lost = f"{record.sent - record.received} of {record.sent} lost" if record.received < record.sent else "none lost"
+    return f"up     {milliseconds(record.rtt_mean_s)}, {lost} ({record.host}, {method})"
+
+
+def _speed(record: SpeedRecord) -> str:
+    if record.failure is not None:
+        return f"FAILED {failure_words(record.failure)} ({record.server})"
+    parts = [
+        f"{name} {_direction(result)}"
+        for name, result in (("download", record.download), ("upload", record.upload))
+        if result is not None
+    ]
+    idle = "" if record.rtt_idle_s is None else f", idle round trip {milliseconds(record.rtt_idle_s)}"
+    return f"{', '.join(parts)}{idle} ({record.server})"
+
+
+def _direction(result: SpeedResult) -> str:
+    if result.bps is None:
+        assert result.failure is not None
+        return f"FAILED ({failure_words(result.failure)})"
+    return f"{rate(result.bps)} ({volume(result.bytes)} in {result.duration_s:.1f} s)"

@@ -1,0 +1,103 @@
+"""What to measure: the collector's configuration where there is one, the local settings where not. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from linkbell_agent.settings import Settings
+from linkbell_wire.configuration import AgentConfiguration, SpeedServer, TargetConfiguration
+from linkbell_wire.words import Layer, PingMethod, ServerScope
+
+INTERNATIONAL_HOST = "1.1.1.1"
+"""Pinged to see whether the world beyond the provider answers: anycast, open to pings, an address and not a name."""
+
+MEASUREMENT_PORT = 8471
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a running agent does."""
+
+    targets: tuple[TargetConfiguration, ...]
+    ping_interval_s: float
+    ping_count: int
+    speed_enabled: bool
+    speed_per_day: int
+    speed_max_duration_s: float
+    speed_max_bytes: int | None
+    servers: tuple[SpeedServer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the box sees of its network: the default gateway, resolvers, and its collector's URL."""
+
+    gateway: str | None
+    nameservers: Sequence[str]
+    collector: str | None
+
+
+def make_plan(settings: Settings, configuration: AgentConfiguration | None, surroundings: Surroundings) -> Plan:
+    """Merge. The collector's list of targets replaces the local one; the box's own layers are always kept."""
+    remote = configuration or AgentConfiguration()
+    configured = settings.targets if remote.targets is None else remote.targets
+    targets = {target.name: target for target in default_targets(surroundings)} if settings.default_targets else {}
+    targets.update((target.name, target) for target in configured)
+    ping = remote.ping or settings.ping
+    speed = remote.speed or settings.speed
+    return Plan(
+        targets=tuple(targets.values()),
+        ping_interval_s=ping.interval_s,
+        ping_count=ping.count,
+        speed_enabled=speed.enabled and settings.speed.enabled,
+        speed_per_day=speed.per_day,
+        speed_max_duration_s=min(speed.max_duration_s, settings.speed.max_duration_s),
+        speed_max_bytes=_least(speed.max_bytes, settings.speed.max_bytes),
+        servers=tuple(settings.speed.servers or speed.servers or _beside(surroundings.collector)),
+    )
+
+
+def default_targets(surroundings: Surroundings) -> list[TargetConfiguration]:
+    """Return a target for each layer the box can find by itself, nearest first."""
+    targets = []
+    if surroundings.gateway is not None:
+        targets.append(TargetConfiguration(name="gateway", layer=Layer.GATEWAY, host=surroundings.gateway))
+    resolver = next((server for server in surroundings.nameservers if not _is_loopback(server)), None)
+    if resolver is not None:
+        targets.append(TargetConfiguration(name="resolver", layer=Layer.DNS, host=resolver, port=53))
+    targets.append(TargetConfiguration(name="international", layer=Layer.INTERNATIONAL, host=INTERNATIONAL_HOST))
+    if surroundings.collector is not None:
+        targets.append(_collector_target(surroundings.collector))
+    return targets
+
+
+def _collector_target(url: str) -> TargetConfiguration:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    # Over TCP to its own port: that is the way results go, and hosters often drop pings.
+    return TargetConfiguration(
+        name="collector", layer=Layer.COLLECTOR, host=parts.hostname or "", method=PingMethod.TCP, port=port
+    )
+
+
+def _beside(collector: str | None) -> list[SpeedServer]:
+    """Without any server configured, the measurement server is looked for beside the collector."""
+    if collector is None:
+        return []
+    host = urlsplit(collector).hostname or ""
+    if ":" in host:
+        host = f"[{host}]"
+    return [SpeedServer(url=f"ws://{host}:{MEASUREMENT_PORT}", scope=ServerScope.COLLECTOR)]
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _least(first: int | None, second: int | None) -> int | None:
+    given = [value for value in (first, second) if value is not None]
+    return min(given) if given else None

@@ -1,0 +1,182 @@
+"""Sending: takes batches from the spool, gives them to the collector, and does what the reply asks for."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from linkbell_agent.classify import NetworkFailure
+from linkbell_agent.clock import Clock
+from linkbell_agent.collector_api import CollectorApi, HttpReply
+from linkbell_agent.retry import Backoff, retry_after_s
+from linkbell_agent.spool import Spool, WaitingBatch
+from linkbell_wire import PROTOCOL_VERSION
+from linkbell_wire.batch import AgentStatus, BatchHead, BatchReply
+from linkbell_wire.batch import Clock as WireClock
+from linkbell_wire.errors import ErrorReply
+from linkbell_wire.version import __version__
+
+log = logging.getLogger(__name__)
+
+RECORDS_PATH = "/api/v1/records"
+REFUSED_WAIT_S = 900.0
+"""How often an agent whose credential was refused asks again: an operator may have set things right."""
+
+
+class Step(Enum):
+    """What to do next after a reply."""
+
+    SETTLED = "settled"
+    HALVE = "halve"
+    WAIT = "wait"
+    BACK_OFF = "back off"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A step, with the wait the collector asked for, its settled reply, and a sentence for the log."""
+
+    step: Step
+    reason: str = ""
+    wait_s: float | None = None
+    reply: BatchReply | None = None
+
+
+def decide(reply: HttpReply, batch_size: int, now_unix_s: float) -> Decision:
+    """Say what a reply to a batch of ``batch_size`` records means. Nothing is settled but by a reply that adds up."""
+    if reply.status == 200:
+        return _decide_on_success(reply.body, batch_size)
+    reason = _reason(reply)
+    if reply.status in (401, 403):
+        return Decision(Step.REFUSED, reason)
+    if reply.status == 413:
+        return Decision(Step.HALVE, reason)
+    if reply.status in (429, 503):
+        return Decision(Step.WAIT, reason, wait_s=retry_after_s(reply.headers.get("retry-after"), now_unix_s))
+    return Decision(Step.BACK_OFF, reason)
+
+
+def _decide_on_success(body: bytes, batch_size: int) -> Decision:
+    try:
+        reply = BatchReply.model_validate_json(body)
+    except ValidationError:
+        # A captive portal answers 200 to everything. Its word settles nothing.
+        return Decision(Step.BACK_OFF, "something that is not a collector answered 200")
+    if reply.stored + reply.duplicate + len(reply.rejected) != batch_size:
+        return Decision(Step.BACK_OFF, "the collector's reply does not account for every record sent")
+    return Decision(Step.SETTLED, reply=reply)
+
+
+def _reason(reply: HttpReply) -> str:
+    try:
+        error = ErrorReply.model_validate_json(reply.body)
+    except ValidationError:
+        return f"the collector answered HTTP {reply.status}"
+    return " ".join(filter(None, (error.message, error.action)))
+
+
+class Sender:
+    """Empties the spool. ``config_etag`` is the newest the collector named."""
+
+    def __init__(
+        self, spool: Spool, api: CollectorApi, credential: str, clock: Clock, backoff: Backoff, *, batch_records: int
+    ) -> None:
+        self._spool = spool
+        self._api = api
+        self._headers: Mapping[str, str] = {"Authorization": f"Bearer {credential}"}
+        self._clock = clock
+        self._backoff = backoff
+        self._batch_records = batch_records
+        self._limit = batch_records
+        self._said = ""
+        self.config_etag: str | None = None
+        self.refused = False
+        """Whether the collector refuses this agent's credential; everything is kept meanwhile."""
+
+    async def send_waiting(self) -> float | None:
+        """Send until the spool is empty or something is in the way. Returns how long to wait in the latter case."""
+        while (batch := await self._spool.next_batch(self._limit)) is not None:
+            wait_s = await self._send(batch)
+            if wait_s is not None:
+                return wait_s
+        return None
+
+    async def _send(self, batch: WaitingBatch) -> float | None:
+        try:
+            reply = await self._api.request("POST", RECORDS_PATH, self._headers, self._body(batch))
+        except NetworkFailure as failure:
+            decision = Decision(Step.BACK_OFF, f"the collector cannot be reached ({failure})")
+        else:
+            decision = decide(reply, len(batch.seqs), self._clock.now().wall.timestamp())
+        self.refused = decision.step is Step.REFUSED
+        if decision.step is Step.SETTLED and decision.reply is not None:
+            return await self._settle(batch, decision.reply)
+        self._say(decision.reason)
+        if decision.step is Step.HALVE:
+            return await self._halve(batch)
+        if decision.step is Step.REFUSED:
+            return REFUSED_WAIT_S
+        jitter_s = self._backoff.next_wait_s()
+        return jitter_s if decision.wait_s is None else decision.wait_s + jitter_s
+
+    async def _settle(self, batch: WaitingBatch, reply: BatchReply) -> float | None:
+        for rejection in reply.rejected:
+            log.warning("the collector rejected record %s: %s: %s", rejection.seq, rejection.code, rejection.detail)
+        forgotten = await self._spool.settle(batch, rejected=len(reply.rejected))
+        self._backoff.reset()
+        self._limit = min(self._batch_records, self._limit * 2)
+        self.config_etag = reply.config_etag
+        if self._said:
+            log.info("the collector takes results again")
+        self._said = ""
+        return None if forgotten else self._backoff.next_wait_s()
+
+    async def _halve(self, batch: WaitingBatch) -> float | None:
+        if len(batch.seqs) > 1:
+            self._limit = max(1, len(batch.seqs) // 2)
+            return None
+        # One record too large by itself would stand before all others for ever.
+        log.error("the collector takes no record as large as number %d: it is given up and counted", batch.seqs[0])
+        return None if await self._spool.settle(batch, rejected=1) else self._backoff.next_wait_s()
+
+    def _body(self, batch: WaitingBatch) -> bytes:
+        moment = self._clock.now()
+        head = BatchHead(
+            protocol=PROTOCOL_VERSION,
+            stream=UUID(batch.stream),
+            clock=WireClock(
+                boot_id=self._clock.boot_id,
+                boottime_s=moment.boottime_s,
+                wall=moment.wall,
+                synced=self._clock.synced(),
+            ),
+            agent=AgentStatus(
+                version=__version__,
+                spooled=self._spool.waiting - len(batch.seqs),
+                dropped=self._spool.counter("dropped"),
+                rejected=self._spool.counter("rejected"),
+            ),
+        )
+        # The records are JSON texts already: put behind the head as they are, not parsed again.
+        return f'{head.model_dump_json()[:-1]},"records":[{",".join(batch.bodies)}]}}'.encode()
+
+    def _say(self, reason: str) -> None:
+        """Log a trouble when it begins or changes, not each time it holds."""
+        if reason != self._said:
+            log.warning("results wait here, nothing is lost: %s", reason)
+        self._said = reason
+
+
+async def report(sender: Sender, spool: Spool, interval_s: float) -> None:
+    """Send for ever: pings each ``interval_s``, everything else at once, and never sooner than the collector asked."""
+    while True:
+        wait_s = await sender.send_waiting()
+        if wait_s is not None:
+            await asyncio.sleep(wait_s)
+            continue
+        await spool.wait_for_arrival(interval_s)

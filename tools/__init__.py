@@ -1,0 +1,1 @@
+"""Scripts behind the Makefile. None of this is installed with the product."""
