@@ -1,0 +1,93 @@
+"""A school in two network namespaces: a box and the router it hangs on. Made by root, removed whatever happens."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from linkbell_wire.records import PingRecord
+
+REPOSITORY = Path(__file__).parents[3]
+ROUTER, ROUTER6 = "10.77.0.1", "fd77::1"
+UNUSED = "10.77.0.99"
+
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all")
+
+
+def why_not() -> str | None:
+    """Return why this machine cannot make network namespaces, ``None`` if it can."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    missing = [tool for tool in ("ip", "tc", "setpriv", "sysctl") if shutil.which(tool) is None]
+    if missing:
+        return f"network namespaces need {', '.join(missing)}"
+    name = f"linkbell-{uuid.uuid4().hex[:8]}"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
+    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+    return None if made.returncode == 0 else "this kernel or container allows no network namespaces"
+
+
+@dataclass(frozen=True)
+class Namespace:
+    name: str
+
+    def run(self, *command: str) -> str:
+        """Run a command inside; fails the test if it fails."""
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.name, *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=REPOSITORY,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return done.stdout
+
+    def allow_datagram_icmp(self, allow: bool) -> None:
+        self.run("sysctl", "-qw", f"net.ipv4.ping_group_range={'0 2147483647' if allow else '1 0'}")
+
+    def ping(self, *arguments: str, privileged: bool = False) -> PingRecord:
+        """Ping from inside, as nobody unless ``privileged``."""
+        drop = () if privileged else NOBODY
+        printed = self.run(*drop, sys.executable, "-m", "tests.agent.ping.one_ping", *arguments)
+        return PingRecord.model_validate_json(printed)
+
+
+@contextlib.contextmanager
+def namespace() -> Iterator[Namespace]:
+    made = Namespace(f"linkbell-{uuid.uuid4().hex[:8]}")
+    subprocess.run(["ip", "netns", "add", made.name], check=True)
+    try:
+        made.run("ip", "link", "set", "lo", "up")
+        yield made
+    finally:
+        subprocess.run(["ip", "netns", "del", made.name], check=True)
+
+
+@contextlib.contextmanager
+def box_and_router() -> Iterator[tuple[Namespace, Namespace]]:
+    """A box whose default route leads to a router that forwards, and answers with ICMP errors as often as asked."""
+    with namespace() as box, namespace() as router:
+        box.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "lan0", "netns", router.name)
+        for side, device, host in ((router, "lan0", 1), (box, "eth0", 2)):
+            side.run("ip", "address", "add", f"10.77.0.{host}/24", "dev", device)
+            side.run("ip", "address", "add", f"fd77::{host}/64", "dev", device, "nodad")
+            side.run("ip", "link", "set", device, "up")
+        box.run("ip", "route", "add", "default", "via", ROUTER)
+        box.run("ip", "route", "add", "default", "via", ROUTER6)
+        for setting in (
+            "net.ipv4.ip_forward=1",
+            "net.ipv6.conf.all.forwarding=1",
+            "net.ipv4.icmp_ratelimit=0",
+            "net.ipv6.icmp.ratelimit=0",
+            "net.ipv4.conf.all.send_redirects=0",
+            "net.ipv4.conf.lan0.send_redirects=0",
+        ):
+            router.run("sysctl", "-qw", setting)
+        yield box, router
