@@ -1,0 +1,198 @@
+"""A connected socket, plain or TLS, read and written without any buffer of its own.
+
+asyncio's transports copy what they cannot send at once, and its TLS copies every byte twice more. A test needs to know
+where each byte is and to stop at once, so it asks the socket itself and the loop only says when.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import socket
+import ssl
+import struct
+import termios
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from linkbell_agent.classify import NetworkFailure, network_failure
+from linkbell_agent.ndt7.endpoint import Endpoint
+from linkbell_agent.ndt7.upgrade import END_OF_HEAD, MAX_HEAD_BYTES, Upgrade, protocol_error
+from linkbell_agent.net import Uplink, connect
+from linkbell_wire.failures import FailureCode, Operation
+from linkbell_wire.ndt7 import tcp_info
+
+T = TypeVar("T")
+
+UPGRADE_TIMEOUT_S = 7.0
+"""For TLS, and again for the answer to the request: what M-Lab's own client allows."""
+
+NOTSENT_BYTES = 1 << 17
+"""Unsent bytes the kernel may hold for us: more would only make a stop late and a backlog old."""
+
+_TCP_NOTSENT_LOWAT = 25  # include/uapi/linux/tcp.h; not in every build of Python
+_TCP_CONGESTION = getattr(socket, "TCP_CONGESTION", 13)
+
+
+class Connection:
+    """One TCP connection of the event loop it was made in. Closing it twice is harmless."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+
+    def receive(self, into: memoryview) -> int | None:
+        """Read what is there: how many bytes, 0 at the end, ``None`` if nothing has come. Raises ``OSError``."""
+        try:
+            return self._sock.recv_into(into)
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+
+    def send(self, data: memoryview | bytes) -> int:
+        """Hand over what the kernel takes now: how many bytes, 0 if it is full. Raises ``OSError``."""
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return 0
+
+    def on_readable(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called while there is something to read."""
+        self._loop.add_reader(self._sock.fileno(), call)
+
+    def on_writable(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called while there is room to write."""
+        self._loop.add_writer(self._sock.fileno(), call)
+
+    def ignore(self, *, readable: bool = True, writable: bool = True) -> None:
+        """Take those calls back."""
+        if self._sock.fileno() < 0:
+            return
+        if readable:
+            self._loop.remove_reader(self._sock.fileno())
+        if writable:
+            self._loop.remove_writer(self._sock.fileno())
+
+    def info(self) -> tcp_info.TcpInfo | None:
+        """Return the kernel's view of the connection, ``None`` if it has none."""
+        try:
+            return tcp_info.parse(self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcp_info.TCP_INFO_BYTES))
+        except (OSError, ValueError):
+            return None
+
+    def queued_bytes(self) -> int:
+        """Return how many bytes the kernel holds for the peer: not sent yet, or not acknowledged (SIOCOUTQ)."""
+        try:
+            return int(struct.unpack("i", fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0])
+        except (OSError, ValueError):
+            return 0
+
+    def tune_for_upload(self) -> str | None:
+        """Keep the backlog small and use BBR, both where the kernel lets us. Returns the algorithm in use."""
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_BYTES)
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_CONGESTION, b"bbr")
+        try:
+            return self._sock.getsockopt(socket.IPPROTO_TCP, _TCP_CONGESTION, 16).rstrip(b"\0").decode("ascii")
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def close(self) -> None:
+        """Close, and throw away what has not been sent: nobody waits for it and the school pays for it."""
+        if self._sock.fileno() < 0:
+            return
+        self.ignore()
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError):
+            self._sock.close()
+
+    async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
+        """Shake hands. Raises ``OSError``, ``ssl.SSLError`` among them."""
+        wrapped = context.wrap_socket(self._sock, server_hostname=host, do_handshake_on_connect=False)
+        self._sock = wrapped
+        while True:
+            try:
+                wrapped.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._wait(self.on_readable)
+            except ssl.SSLWantWriteError:
+                await self._wait(self.on_writable)
+            else:
+                return
+
+    async def ask(self, upgrade: Upgrade) -> bytes:
+        """Send the request and check the answer. Returns what came after the answer: the first of the frames."""
+        request = upgrade.request()
+        while request:
+            sent = self.send(request)
+            request = request[sent:]
+            if not sent:
+                await self._wait(self.on_writable)
+        head, rest = await self._head()
+        upgrade.check(head)
+        return rest
+
+    async def _head(self) -> tuple[bytes, bytes]:
+        buffer = bytearray(MAX_HEAD_BYTES)
+        filled = 0
+        while filled < MAX_HEAD_BYTES:
+            count = self.receive(memoryview(buffer)[filled:])
+            if count is None:
+                await self._wait(self.on_readable)
+                continue
+            if count == 0:
+                raise NetworkFailure(Operation.UPGRADE, FailureCode.CONNECTION_CLOSED)
+            filled += count
+            end = buffer.find(END_OF_HEAD, max(0, filled - count - 3), filled)
+            if end >= 0:
+                return bytes(buffer[:end]), bytes(buffer[end + len(END_OF_HEAD) : filled])
+            if not buffer.startswith(b"HTTP/"[:filled]):
+                break
+        raise protocol_error()
+
+    async def _wait(self, register: Callable[[Callable[[], None]], None]) -> None:
+        future: asyncio.Future[None] = self._loop.create_future()
+        register(lambda: None if future.done() else future.set_result(None))
+        try:
+            await future
+        finally:
+            self.ignore()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A connection on which a test has begun."""
+
+    connection: Connection
+    first_bytes: bytes
+    rtt_idle_s: float | None
+
+
+async def open_test(upgrade: Upgrade, uplink: Uplink) -> Opened:
+    """Connect, shake hands and ask for a test. Raises :class:`NetworkFailure`; nothing is left open then."""
+    endpoint = upgrade.endpoint
+    sock, _ = await connect(endpoint.host, endpoint.port, uplink)
+    connection = Connection(sock)
+    try:
+        info = connection.info()
+        if endpoint.tls:
+            await _limited(Operation.TLS_HANDSHAKE, _start_tls(connection, endpoint))
+        rest = await _limited(Operation.UPGRADE, connection.ask(upgrade))
+    except BaseException:
+        connection.close()
+        raise
+    return Opened(connection, rest, None if info is None else info.min_rtt_s or info.rtt_s or None)
+
+
+async def _start_tls(connection: Connection, endpoint: Endpoint) -> None:
+    # A context of its own each time: the trust store need not stay in a small box's memory between tests.
+    await connection.start_tls(ssl.create_default_context(), endpoint.host)
+
+
+async def _limited(operation: Operation, step: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(UPGRADE_TIMEOUT_S):
+            return await step
+    except OSError as error:  # TimeoutError and ssl.SSLError are
+        raise network_failure(operation, error) from error

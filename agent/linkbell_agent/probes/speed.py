@@ -1,0 +1,89 @@
+"""The speed probe: ndt7 against the first server that takes the test, download before upload."""
+
+import asyncio
+from dataclasses import dataclass
+
+from linkbell_agent.ndt7.client import Client, Outcome
+from linkbell_agent.ndt7.endpoint import Endpoint, parse
+from linkbell_agent.ndt7.rules import Caps
+from linkbell_agent.probes.base import ProbeContext, SpeedRequest
+from linkbell_wire.failures import FailureCode
+from linkbell_wire.records import SpeedRecord, SpeedResult
+from linkbell_wire.words import Direction, Engine, ServerScope
+
+LONGEST_WAIT_S = 15.0
+"""Between download and upload another school may have taken our place; it has to give it back within this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What came of one server: the directions asked for, in order."""
+
+    endpoint: Endpoint
+    scope: ServerScope
+    outcomes: dict[Direction, Outcome]
+
+    @property
+    def admitted(self) -> bool:
+        return any(outcome.admitted for outcome in self.outcomes.values())
+
+
+async def speed(request: SpeedRequest, context: ProbeContext) -> SpeedRecord:
+    """Measure and return the record. Raises :class:`ValueError` if the request names no server, direction or address.
+
+    A server that is busy, cannot be reached or is no ndt7 server passes the test on to the next. One that took the
+    download keeps the upload, even if the download failed on the way.
+    """
+    directions = [
+        direction
+        for direction, wanted in ((Direction.DOWNLOAD, request.download), (Direction.UPLOAD, request.upload))
+        if wanted
+    ]
+    servers = [(parse(server.url), server.scope) for server in request.servers]
+    if not servers or not directions:
+        raise ValueError("a speed test needs a server and a direction")
+    client = Client(context.uplink, context.clock.monotonic)
+    caps = Caps(request.max_duration_s, request.max_bytes)
+    for endpoint, scope in servers:
+        attempt = _Attempt(endpoint, scope, await _try(client, endpoint, directions, caps))
+        if attempt.admitted:
+            break
+    return _record(attempt, request, context)
+
+
+async def _try(client: Client, endpoint: Endpoint, directions: list[Direction], caps: Caps) -> dict[Direction, Outcome]:
+    """Run the directions on one server. If it does not take the first, all of them have that failure."""
+    first = await client.measure(directions[0], endpoint, caps)
+    if not first.admitted:
+        return dict.fromkeys(directions, first)
+    outcomes = {directions[0]: first}
+    for direction in directions[1:]:
+        outcomes[direction] = await _measure_patiently(client, direction, endpoint, caps)
+    return outcomes
+
+
+async def _measure_patiently(client: Client, direction: Direction, endpoint: Endpoint, caps: Caps) -> Outcome:
+    """Run one direction; if the server is busy and says for how short a time, wait once and try once more."""
+    outcome = await client.measure(direction, endpoint, caps)
+    failure, wait_s = outcome.result.failure, outcome.retry_after_s
+    if failure is None or failure.code is not FailureCode.SERVER_BUSY or wait_s is None or wait_s > LONGEST_WAIT_S:
+        return outcome
+    await asyncio.sleep(wait_s)
+    return await client.measure(direction, endpoint, caps)
+
+
+def _record(attempt: _Attempt, request: SpeedRequest, context: ProbeContext) -> SpeedRecord:
+    idle = [outcome.rtt_idle_s for outcome in attempt.outcomes.values() if outcome.rtt_idle_s is not None]
+    results: dict[Direction, SpeedResult] = {
+        direction: outcome.result for direction, outcome in attempt.outcomes.items()
+    }
+    return SpeedRecord(
+        **context.stamp(),
+        engine=Engine.NDT7,
+        server=attempt.endpoint.url,
+        server_scope=attempt.scope,
+        trigger=request.trigger,
+        download=results.get(Direction.DOWNLOAD),
+        upload=results.get(Direction.UPLOAD),
+        rtt_idle_s=min(idle, default=None),
+    )
