@@ -64,6 +64,6 @@ class BatchReply(WireModel):
 
     stored: fields.Count
     duplicate: fields.Count
-    rejected: list[Rejection]
+    rejected: Annotated[list[Rejection], Field(max_length=MAX_BATCH_RECORDS)]
     server_time: fields.Timestamp
     config_etag: fields.Text | None = None

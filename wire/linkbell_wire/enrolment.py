@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from linkbell_wire import fields
 from linkbell_wire.fields import WireModel
@@ -23,7 +23,9 @@ class EnrolRequest(WireModel):
     """``installation`` is made once by the agent and kept: asking again with it, after a lost reply, does not use
     the token up twice but answers with a fresh credential for the same agent."""
 
-    token: Secret
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    token: Secret = Field(repr=False)
     school: fields.Name | None = None
     name: fields.Text | None = None
     installation: UUID | None = None
@@ -33,7 +35,9 @@ class EnrolRequest(WireModel):
 class EnrolReply(WireModel):
     """The credential is shown this once; the collector keeps only its hash."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     agent: fields.Name
-    credential: Secret
+    credential: Secret = Field(repr=False)
     status: EnrolStatus
-    school: fields.Name | None = Field(default=None)
+    school: fields.Name | None = None

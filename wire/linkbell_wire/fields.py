@@ -4,6 +4,7 @@ Bounds are wide enough for any honest box and narrow enough that a broken or hos
 a label or a chart with nonsense.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -39,19 +40,25 @@ class WireModel(BaseModel):
     )
 
 
+# Control characters (C0, C1), line separators, and what makes text read in another order than it is written.
+_NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
 def _is_real_text(value: str) -> str:
-    if any(ord(char) < 32 or ord(char) == 127 for char in value):
+    if _NOT_TEXT.search(value):
         raise ValueError("must not contain control characters")
     return value
 
 
 def _in_utc(value: datetime) -> datetime:
-    if not 1970 <= value.year <= 2199:
-        raise ValueError("must lie between the years 1970 and 2199")
+    """Return the time as the wire has it: in UTC, whole milliseconds, so that what was sent equals what is read."""
     try:
-        return value.astimezone(UTC)
-    except OverflowError as error:  # pragma: no cover - the year check leaves no room for it
+        utc = value.astimezone(UTC)
+    except OverflowError as error:
         raise ValueError("is not a time that exists in UTC") from error
+    if not 1970 <= utc.year <= 2199:
+        raise ValueError("must lie between the years 1970 and 2199")
+    return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 
 
 def _as_iso(value: datetime) -> str:
@@ -64,10 +71,14 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$"
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_LENGTH), AfterValidator(_is_real_text)]
 """A short piece of text for people, any script."""
 
-Host = Annotated[str, StringConstraints(min_length=1, max_length=MAX_HOST_LENGTH, pattern=r"^[^\s/?#@]+$")]
+Host = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_HOST_LENGTH, pattern=r"^[^\s\x00-\x20\x7f-\x9f/?#@]+$")
+]
 """A host name or an address, as configured."""
 
-Url = Annotated[str, StringConstraints(pattern=r"^(https?|wss?)://[^\s]+$", max_length=MAX_URL_LENGTH)]
+Url = Annotated[
+    str, StringConstraints(pattern=r"^(https?|wss?)://[^\s\x00-\x20\x7f-\x9f]+$", max_length=MAX_URL_LENGTH)
+]
 
 Timestamp = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(_as_iso, when_used="json")]
 """UTC, to the millisecond on the wire. The year 1970 is legal: a box without a clock battery starts there."""
@@ -84,3 +95,8 @@ BitRate = Annotated[float, Field(ge=0, le=1e13)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Packets = Annotated[int, Field(ge=0, le=100_000)]
+Number = Annotated[float, Field(ge=-1e15, le=1e15)]
+"""A number whose meaning the wire does not know."""
+
+WholeNumber = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
+"""A whole number whose meaning the wire does not know."""

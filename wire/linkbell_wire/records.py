@@ -226,15 +226,10 @@ class EventRecord(Record):
 
     kind: Literal["event"] = "event"
     event: words.EventName
-    details: Annotated[dict[fields.Name, fields.Text | bool | int | float | None], Field(max_length=MAX_DETAILS)] = (
-        Field(default_factory=dict)
-    )
-
-    @model_validator(mode="after")
-    def _integers_survive_json(self) -> Self:
-        if any(isinstance(value, int) and abs(value) > fields.MAX_COUNT for value in self.details.values()):
-            raise ValueError("whole numbers in details must survive JSON")
-        return self
+    details: Annotated[
+        dict[fields.Name, fields.Text | bool | fields.WholeNumber | fields.Number | None],
+        Field(max_length=MAX_DETAILS),
+    ] = Field(default_factory=dict)
 
 
 class SkipRecord(Record):
@@ -244,8 +239,8 @@ class SkipRecord(Record):
     skipped: Literal["ping", "dns", "http", "speed", "check"]
     target: fields.Name | None = None
     reason: words.SkipReason
-    value: Annotated[float, Field(ge=-1e15, le=1e15)] | None = None
-    limit: Annotated[float, Field(ge=-1e15, le=1e15)] | None = None
+    value: fields.Number | None = None
+    limit: fields.Number | None = None
 
 
 AnyRecord = Annotated[
