@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 run: $(STAMP) ## start collector, measurement server and one agent on this machine; Ctrl-C ends them
-	@$(BIN)/python -m tools.run_local
+	@$(BIN)/python -m tools.run_local $(ARGS)
 
 test: $(STAMP) ## install what the tests need and run all of them
 	@$(BIN)/python -m tools.test_needs

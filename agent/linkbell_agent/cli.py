@@ -1,5 +1,181 @@
-"""placeholder"""
+"""The command line: words in, one command called. What commands do is in :mod:`linkbell_agent.commands`."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from linkbell_agent.settings import DEFAULT_FILE, ENVIRONMENT_PREFIX, Loaded, SettingsError, load
+from linkbell_wire.version import __version__
+
+EXIT_RESULT = 0
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+
+_EPILOG = f"""\
+settings
+  Every setting has a default. They come, later ones winning, from the file ({DEFAULT_FILE}, or --config),
+  from environment variables such as {ENVIRONMENT_PREFIX}PING_COUNT, and from --set ping.count=5.
+  `linkbell-agent config check` shows them all and where each comes from.
+
+exit status
+  0  a result    1  a failure, which is printed and is a result too    2  wrong use
+
+first steps
+  linkbell-agent enrol https://collector.example --token lbj_...
+  linkbell-agent run
+  linkbell-agent speed --server ws://collector.example:8471
+"""
+
+_ENROL_EPILOG = """\
+example
+  linkbell-agent enrol https://collector.example --token lbj_4mVt... --name "server room"
+
+Repeating it is safe: an enrolled box says so, and a token is not used up twice for one box.
+"""
+
+_PROBE_EPILOG = """\
+examples
+  linkbell-agent probe                     list the targets
+  linkbell-agent probe gateway             the school's own router
+  linkbell-agent probe --host 192.0.2.53   any host
+"""
+
+_SPEED_EPILOG = """\
+examples
+  linkbell-agent speed
+  linkbell-agent speed --server ws://collector.example:8471 --json
+  linkbell-agent speed --server ws://collector.example:8471 --max-bytes 5000000
+"""
+
+Command = Callable[[argparse.Namespace], int]
 
 
-def main() -> int:
-    return 0
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status."""
+    from linkbell_agent.files import StateError
+
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        return _command(arguments.command)(arguments)
+    except SettingsError as error:
+        return _refuse(str(error), EXIT_USAGE)
+    except StateError as error:
+        return _refuse(str(error), EXIT_FAILURE)
+    except KeyboardInterrupt:
+        return _refuse("stopped", EXIT_FAILURE)
+    except BrokenPipeError:
+        # Whoever read our output has gone: nothing more to say, and no traceback at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
+
+
+def _command(name: str) -> Command:
+    # Imported late: `--help` answers at once on a slow box.
+    from linkbell_agent import commands
+
+    table: dict[str, Command] = {
+        "enrol": commands.enrol,
+        "run": commands.run,
+        "probe": commands.probe,
+        "speed": commands.speed,
+        "config": commands.config,
+    }
+    return table[name]
+
+
+def load_settings(arguments: argparse.Namespace) -> Loaded:
+    """Build the settings a command was given, and set up logging by them. Raises :class:`SettingsError`."""
+    overrides = list(arguments.set)
+    if arguments.state is not None:
+        overrides.append(f"state={arguments.state}")
+    loaded = load(arguments.config, overrides)
+    logging.basicConfig(
+        level=loaded.settings.log_level.upper(), format="%(levelname)s: %(message)s", stream=sys.stderr, force=True
+    )
+    return loaded
+
+
+def _refuse(message: str, status: int) -> int:
+    for line in message.splitlines():
+        print(f"linkbell-agent: {line}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="linkbell-agent",
+        description="Measures a school's Internet line, keeps every result, and reports to a collector.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"linkbell-agent {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = _common()
+
+    def add(name: str, summary: str, epilog: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=epilog,
+            parents=[common],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    _describe_enrol(
+        add("enrol", "make this box known to a collector, with a join token from its operator", _ENROL_EPILOG)
+    )
+    _describe_run(add("run", "measure and report until stopped"))
+    _describe_probe(add("probe", "ping one target once and show the result", _PROBE_EPILOG))
+    _describe_speed(add("speed", "test the speed of the line once, without a collector if need be", _SPEED_EPILOG))
+    config = add("config", "look at the settings")
+    config.add_argument(
+        "action", choices=["check"], help="check: say whether they are right, and where each comes from"
+    )
+    return parser
+
+
+def _common() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    group = common.add_argument_group("common options")
+    group.add_argument("--config", type=Path, metavar="FILE", help=f"settings file (default: {DEFAULT_FILE}, if there)")
+    group.add_argument("--state", type=Path, metavar="DIR", help="folder of identity, spool and last configuration")
+    group.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; may be repeated")
+    group.add_argument("--json", action="store_true", help="print JSON, alone on standard output")
+    return common
+
+
+def _describe_enrol(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("url", metavar="URL", help="address of the collector, such as https://collector.example")
+    parser.add_argument("--token", required=True, help="join token, lbj_...; - reads it from standard input")
+    parser.add_argument("--school", metavar="ID", help="school this box stands in, if the token is for a whole region")
+    parser.add_argument("--name", help="a name for this box, such as 'server room'")
+    parser.add_argument("--again", action="store_true", help="enrol anew although this box is enrolled already")
+
+
+def _describe_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--show", action="store_true", help="print each result in a line (with --json: as JSON lines)")
+    parser.add_argument("--speed-now", action="store_true", help="begin with a speed test, whatever the schedule says")
+
+
+def _describe_probe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="name of a target; without one, they are listed")
+    parser.add_argument("--host", help="ping this host or address instead")
+    parser.add_argument("--method", choices=["icmp", "tcp"], help="with --host: how (default: what the box allows)")
+    parser.add_argument("--port", type=int, help="with --host: port for tcp (default: 443)")
+    parser.add_argument("--count", type=int, help="packets to send (default: as configured)")
+
+
+def _describe_speed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--server", metavar="URL", help="measurement server, such as ws://host:8471 (default: configured)"
+    )
+    direction = parser.add_mutually_exclusive_group()
+    direction.add_argument("--download-only", action="store_true", help="leave the upload out")
+    direction.add_argument("--upload-only", action="store_true", help="leave the download out")
+    parser.add_argument("--max-duration", type=float, metavar="SECONDS", help="longest time per direction, 1 to 15")
+    parser.add_argument("--max-bytes", type=int, metavar="BYTES", help="most bytes per direction, 100000 or more")

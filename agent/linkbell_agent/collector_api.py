@@ -4,8 +4,10 @@ aiohttp would cost the agent 12 MB of the 45 MB it may use (docs/decisions/0003-
 """
 
 import asyncio
+import contextlib
 import gzip
 import http.client
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,8 +71,13 @@ class HttpCollectorApi:
     def close(self) -> None:
         """Drop the connection. A request under way in its thread fails."""
         connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        if connection is None:
+            return
+        if connection.sock is not None:
+            # close() alone would leave a thread that reads from it blocked until its time-out.
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+        connection.close()
 
     def _exchange(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> HttpReply:
         headers["User-Agent"] = f"linkbell-agent/{__version__}"
@@ -85,10 +92,12 @@ class HttpCollectorApi:
                 return self._once(connection, method, path, headers, body)
             except (http.client.HTTPException, OSError) as error:
                 connection.close()
-                self._connection = None
+                given_up = self._connection is not connection
+                if not given_up:
+                    self._connection = None
                 # A kept connection may have been closed by the peer meanwhile; a new one gets a second try. Sending
                 # again is harmless: the protocol is idempotent.
-                if not was_kept or isinstance(error, TimeoutError):
+                if given_up or not was_kept or isinstance(error, TimeoutError):
                     raise _translate(error) from error
 
     def _connected(self) -> tuple[http.client.HTTPConnection, bool]:
@@ -116,6 +125,8 @@ class HttpCollectorApi:
             content = response.read(MAX_REPLY_BYTES + 1)
             if len(content) > MAX_REPLY_BYTES:
                 raise NetworkFailure(Operation.HTTP_REQUEST, FailureCode.MESSAGE_TOO_LARGE)
+            if response.length:
+                raise http.client.IncompleteRead(content, response.length)
             return HttpReply(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
 
 

@@ -8,6 +8,8 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+_DAY = timedelta(days=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -21,10 +23,10 @@ class Slot:
 def slot_at(now: datetime, per_day: int) -> Slot:
     """Return the slot that contains ``now``, the day being cut into ``per_day`` equal parts."""
     midnight = datetime(now.year, now.month, now.day, tzinfo=UTC)
-    length = timedelta(days=1) / per_day
-    index = min(per_day - 1, (now - midnight) // length)
-    start = midnight + index * length
-    return Slot(f"{midnight:%Y-%m-%d}/{index}of{per_day}", start, start + length)
+    index = (now - midnight) * per_day // _DAY
+    # Edges are rounded up to the microsecond, as the index is rounded down: every moment lies in its own slot.
+    start, end = (midnight - (-_DAY * edge) // per_day for edge in (index, index + 1))
+    return Slot(f"{midnight:%Y-%m-%d}/{index}of{per_day}", start, end)
 
 
 def next_moment(now: datetime, per_day: int, seed: str, done: str | None) -> datetime:
@@ -34,7 +36,7 @@ def next_moment(now: datetime, per_day: int, seed: str, done: str | None) -> dat
     """
     slot = slot_at(now, per_day)
     if slot.key == done:
-        slot = slot_at(slot.end + timedelta(microseconds=1), per_day)
+        slot = slot_at(slot.end, per_day)
     moment = _within(slot.start, slot.end, f"{seed}/{slot.key}")
     return moment if moment >= now else _within(now, slot.end, f"{seed}/{slot.key}/late")
 

@@ -151,7 +151,7 @@ class Sender:
             stream=UUID(batch.stream),
             clock=WireClock(
                 boot_id=self._clock.boot_id,
-                boottime_s=moment.boottime_s,
+                boottime_s=round(moment.boottime_s, 3),
                 wall=moment.wall,
                 synced=self._clock.synced(),
             ),

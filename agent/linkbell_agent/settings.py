@@ -31,6 +31,18 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
+class TargetSettings(TargetConfiguration):
+    """A target as the wire has it, but a key nobody knows is a mistake here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ServerSettings(SpeedServer):
+    """A measurement server as the wire has it, but a key nobody knows is a mistake here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class UplinkSettings(_Section):
     """The way out of the school that is measured."""
 
@@ -57,7 +69,7 @@ class SpeedSettings(_Section):
     max_bytes: int | None = Field(
         None, ge=100_000, le=10**11, description="Most bytes per direction; none when not set."
     )
-    servers: list[SpeedServer] = Field(
+    servers: list[ServerSettings] = Field(
         default_factory=list,
         max_length=8,
         description="Measurement servers, best first; else the collector names them.",
@@ -94,7 +106,7 @@ class Settings(_Section):
     default_targets: bool = Field(
         True, description="Ping gateway, resolver, collector and an international host besides the configured targets."
     )
-    targets: list[TargetConfiguration] = Field(
+    targets: list[TargetSettings] = Field(
         default_factory=list, max_length=MAX_TARGETS, description="Targets to ping, where the collector gives no list."
     )
     uplink: UplinkSettings = Field(default_factory=UplinkSettings, description="The way out that is measured.")
@@ -247,6 +259,8 @@ def _nearest_in_section(location: Sequence[str]) -> str:
     prefix = "".join(f"{part}." for part in location[:-1])
     model: type[BaseModel] = Settings
     for part in location[:-1]:
+        if part.isdigit():
+            continue
         info = model.model_fields.get(part)
         if info is None or not (isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)):
             return _nearest_in_list(model, part, location[-1])
@@ -254,10 +268,10 @@ def _nearest_in_section(location: Sequence[str]) -> str:
     hint = nearest(location[-1], list(model.model_fields))
     if hint:
         return hint.replace("mean ", f"mean {prefix}")
-    whole = nearest(".".join(location), [row.key for row in table()])
+    whole = "" if prefix else nearest(location[0], [row.key for row in table()])
     return whole or f" Settings here: {', '.join(model.model_fields)}."
 
 
 def _nearest_in_list(model: type[BaseModel], part: str, name: str) -> str:
-    items: dict[str, type[BaseModel]] = {"targets": TargetConfiguration, "servers": SpeedServer}
+    items: dict[str, type[BaseModel]] = {"targets": TargetSettings, "servers": ServerSettings}
     return nearest(name, list(items.get(part, model).model_fields))

@@ -40,7 +40,7 @@ class ProbeContext:
             uplink=self.uplink.name,
             at=moment.wall,
             boot_id=self.clock.boot_id,
-            boottime_s=moment.boottime_s,
+            boottime_s=round(moment.boottime_s, 3),
             clock=quality,
         )
 

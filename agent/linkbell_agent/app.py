@@ -1,0 +1,184 @@
+"""Puts the agent together: the only module that names concrete classes."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from linkbell_agent.clock import SystemClock
+from linkbell_agent.collector_api import HttpCollectorApi
+from linkbell_agent.configuration import ConfigurationKeeper
+from linkbell_agent.enrolment import Enrolled, check_url, enrol
+from linkbell_agent.files import StateError, prepare_folder
+from linkbell_agent.identity import Identity, installation_id, read_identity
+from linkbell_agent.net import Uplink
+from linkbell_agent.plan import Plan, Surroundings, make_plan
+from linkbell_agent.probes.base import PingRequest, ProbeContext, SpeedRequest
+from linkbell_agent.probes.ping import ping
+from linkbell_agent.probes.speed import speed
+from linkbell_agent.retry import Backoff
+from linkbell_agent.route import default_gateways, nameservers
+from linkbell_agent.runner import Probes, Runner, RunnerOptions
+from linkbell_agent.sender import Sender
+from linkbell_agent.settings import Settings
+from linkbell_agent.spool import Spool
+from linkbell_agent.spool_file import SpoolFile, SpoolFileError
+from linkbell_wire.configuration import AgentConfiguration
+from linkbell_wire.enrolment import EnrolRequest
+from linkbell_wire.records import EventRecord, Record
+from linkbell_wire.words import EventName
+
+log = logging.getLogger(__name__)
+
+SPOOL_FILE = "spool.db"
+LOCK_FILE = "agent.lock"
+PROBES = Probes(ping=ping, speed=speed)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A built agent and what has to be let go of when it ends."""
+
+    runner: Runner
+    spool: Spool
+    identity: Identity | None
+    lock: int
+
+
+def build_context(settings: Settings) -> ProbeContext:
+    """Return where probes run, for one-off commands as well."""
+    uplink = Uplink(settings.uplink.name, settings.uplink.device, settings.uplink.source)
+    return ProbeContext(uplink, SystemClock())
+
+
+def build_plan(settings: Settings, configuration: AgentConfiguration | None, identity: Identity | None) -> Plan:
+    """Return what to measure now: routes and resolvers are read anew each time, they change under way."""
+    gateways = [gateway for gateway in default_gateways() if settings.uplink.device in (None, gateway.device)]
+    surroundings = Surroundings(
+        gateway=gateways[0].address if gateways else None,
+        nameservers=nameservers(),
+        collector=None if identity is None else identity.collector,
+    )
+    return make_plan(settings, configuration, surroundings)
+
+
+def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[Record], None] | None = None) -> Agent:
+    """Build an agent on ``settings``. Raises :class:`~linkbell_agent.files.StateError`."""
+    prepare_folder(settings.state)
+    lock = _lock(settings.state)
+    identity = read_identity(settings.state)
+    context = build_context(settings)
+    disk = _open_spool(settings)
+    spool = Spool(
+        disk, uuid4(), context.clock, max_records=settings.spool.max_records, flush_after_s=settings.spool.flush_after_s
+    )
+    if disk.set_aside is not None:
+        log.error(
+            "the spool was damaged and is set aside as %s; results in it that were not sent are missing", disk.set_aside
+        )
+        details: dict[str, str | bool | int | float | None] = {"file": disk.set_aside.name}
+        spool.append(EventRecord(**context.stamp(), event=EventName.SPOOL_SET_ASIDE, details=details))
+    reporting = None if identity is None else _reporting(settings, identity, spool, context)
+    keeper = None if reporting is None else reporting[1]
+    runner = Runner(
+        PROBES,
+        context,
+        lambda: build_plan(settings, None if keeper is None else keeper.current, identity),
+        spool,
+        reporting,
+        RunnerOptions(
+            seed=str(installation_id(settings.state)) if identity is None else identity.agent,
+            state=settings.state,
+            report_interval_s=settings.report.interval_s,
+            speed_now=speed_now,
+            on_record=on_record,
+        ),
+    )
+    return Agent(runner, spool, identity, lock)
+
+
+def _reporting(
+    settings: Settings, identity: Identity, spool: Spool, context: ProbeContext
+) -> tuple[Sender, ConfigurationKeeper]:
+    credential = identity.credential.get_secret_value()
+    sender = Sender(
+        spool,
+        HttpCollectorApi(identity.collector),
+        credential,
+        context.clock,
+        Backoff(random.SystemRandom()),
+        batch_records=settings.report.batch_records,
+    )
+    # A connection of its own: a configuration must not wait behind a long row of batches.
+    return sender, ConfigurationKeeper(HttpCollectorApi(identity.collector), credential, settings.state)
+
+
+def _open_spool(settings: Settings) -> SpoolFile:
+    try:
+        return SpoolFile(settings.state / SPOOL_FILE)
+    except SpoolFileError as error:
+        raise StateError(
+            f"{settings.state / SPOOL_FILE}: cannot be used ({error}). Unsent results are kept in this file. "
+            "Free some space on its disk, or see that the agent's user may write it."
+        ) from error
+
+
+def _lock(state: Path) -> int:
+    """Hold the state folder for this process: two agents on one spool would send everything twice."""
+    import fcntl
+
+    path = state / LOCK_FILE
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError(f"{path}: cannot be opened ({error.strerror}).") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StateError(
+            f"{state}: another agent is running on this folder. Stop it first, or give this one a folder of its own "
+            "with --state DIR."
+        ) from error
+    return descriptor
+
+
+async def run(agent: Agent) -> None:
+    """Run until SIGTERM or SIGINT, then end within five seconds with everything kept."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, agent.runner.stop)
+    try:
+        await agent.runner.run()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        with contextlib.suppress(OSError):
+            os.close(agent.lock)
+
+
+async def enrol_with(settings: Settings, url: str, request: EnrolRequest, *, again: bool) -> Enrolled:
+    """Enrol this box. Raises :class:`~linkbell_agent.enrolment.EnrolmentError` or ``StateError``."""
+    address = check_url(url)
+    prepare_folder(settings.state)
+    api = HttpCollectorApi(address)
+    try:
+        return await enrol(api, settings.state, address, request, again=again)
+    finally:
+        api.close()
+
+
+async def ping_once(settings: Settings, request: PingRequest) -> Record:
+    """Ping once, beside a running agent if there is one."""
+    return await PROBES.ping(request, build_context(settings))
+
+
+async def speed_once(settings: Settings, request: SpeedRequest) -> Record:
+    """Test the speed once, beside a running agent if there is one."""
+    return await PROBES.speed(request, build_context(settings))

@@ -1,0 +1,218 @@
+"""What each command does. Results go to standard output, everything said about them to standard error."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+from linkbell_agent import app
+from linkbell_agent.cli import EXIT_FAILURE, EXIT_RESULT, EXIT_USAGE, load_settings
+from linkbell_agent.configuration import read_kept_configuration
+from linkbell_agent.describe import describe
+from linkbell_agent.enrolment import EnrolmentError
+from linkbell_agent.files import StateError
+from linkbell_agent.identity import Identity, read_identity
+from linkbell_agent.plan import Plan
+from linkbell_agent.probes.base import PingRequest, SpeedRequest
+from linkbell_agent.settings import Settings, nearest, table
+from linkbell_wire.configuration import SpeedConfiguration, SpeedServer, TargetConfiguration
+from linkbell_wire.enrolment import EnrolRequest, EnrolStatus
+from linkbell_wire.records import PingRecord, Record, SpeedRecord
+from linkbell_wire.words import Layer, PingMethod, Trigger
+
+
+class UsageError(Exception):
+    """The words of the command make no sense together."""
+
+
+def enrol(arguments: argparse.Namespace) -> int:
+    """``linkbell-agent enrol``."""
+    settings = load_settings(arguments).settings
+    given: str = arguments.token
+    try:
+        token = sys.stdin.readline().strip() if given == "-" else given
+        request = EnrolRequest(token=token, school=arguments.school, name=arguments.name)
+    except ValidationError as error:
+        return _wrong(_first_problem(error, "--"))
+    try:
+        done = asyncio.run(app.enrol_with(settings, arguments.url, request, again=arguments.again))
+    except EnrolmentError as error:
+        return _say(str(error), EXIT_FAILURE)
+    identity = done.identity
+    if arguments.json:
+        status = None if done.status is None else done.status.value
+        shown = {"agent": identity.agent, "school": identity.school, "collector": identity.collector, "status": status}
+        print(json.dumps(shown, ensure_ascii=False))
+        return EXIT_RESULT
+    print(f"{'Already enrolled' if done.already else 'Enrolled'} as {identity.agent} of school {identity.school}.")
+    if done.status is EnrolStatus.PENDING:
+        print(
+            "The collector does not know this school yet: results are kept there and shown once an operator approves."
+        )
+    print("Next: linkbell-agent run")
+    return EXIT_RESULT
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """``linkbell-agent run``."""
+    settings = load_settings(arguments).settings
+    agent = app.build(settings, speed_now=arguments.speed_now, on_record=_printer(arguments))
+    if agent.identity is None:
+        _say("this box has not enrolled: results are kept here until it has. See linkbell-agent enrol --help", 0)
+    asyncio.run(app.run(agent))
+    return EXIT_RESULT
+
+
+def probe(arguments: argparse.Namespace) -> int:
+    """``linkbell-agent probe``."""
+    settings = load_settings(arguments).settings
+    plan = _present_plan(settings)
+    if arguments.name is None and arguments.host is None:
+        return _list_targets(plan, as_json=arguments.json)
+    try:
+        target = _chosen_target(arguments, plan)
+        count = plan.ping_count if arguments.count is None else arguments.count
+        if not 1 <= count <= 100:
+            raise UsageError(f"--count {count}: give a number from 1 to 100")
+    except UsageError as error:
+        return _wrong(str(error))
+    record = asyncio.run(app.ping_once(settings, PingRequest(target, count=count)))
+    _show(record, as_json=arguments.json)
+    return EXIT_RESULT if isinstance(record, PingRecord) and record.received > 0 else EXIT_FAILURE
+
+
+def speed(arguments: argparse.Namespace) -> int:
+    """``linkbell-agent speed``."""
+    settings = load_settings(arguments).settings
+    try:
+        request = _speed_request(arguments, settings)
+    except UsageError as error:
+        return _wrong(str(error))
+    if not arguments.json:
+        _say(f"testing against {request.servers[0].url}, about {2 * request.max_duration_s:.0f} seconds", 0)
+    record = asyncio.run(app.speed_once(settings, request))
+    _show(record, as_json=arguments.json)
+    return EXIT_RESULT if isinstance(record, SpeedRecord) and _has_result(record) else EXIT_FAILURE
+
+
+def config(arguments: argparse.Namespace) -> int:
+    """``linkbell-agent config check``."""
+    loaded = load_settings(arguments)
+    values = json.loads(loaded.settings.model_dump_json())
+    rows = []
+    for row in table():
+        value: object = values
+        for part in row.key.split("."):
+            assert isinstance(value, dict)
+            value = value[part]
+        rows.append({"key": row.key, "value": value, "origin": loaded.origins.get(row.key, "default")})
+    if arguments.json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return EXIT_RESULT
+    for shown in rows:
+        text = json.dumps(shown["value"], ensure_ascii=False)
+        print(f"{shown['key']} = {text}  ({shown['origin']})")
+    return EXIT_RESULT
+
+
+def _present_plan(settings: Settings) -> Plan:
+    return app.build_plan(settings, read_kept_configuration(settings.state), _identity_if_readable(settings))
+
+
+def _identity_if_readable(settings: Settings) -> Identity | None:
+    """One-off commands work without the rights of the service, or before anything is set up."""
+    try:
+        return read_identity(settings.state)
+    except StateError:
+        return None
+
+
+def _list_targets(plan: Plan, *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps([target.model_dump(mode="json", exclude_none=True) for target in plan.targets]))
+        return EXIT_RESULT
+    for target in plan.targets:
+        print(f"{target.name:<16} {target.layer:<14} {target.host}")
+    return EXIT_RESULT
+
+
+def _chosen_target(arguments: argparse.Namespace, plan: Plan) -> TargetConfiguration:
+    if arguments.host is not None:
+        method = None if arguments.method is None else PingMethod(arguments.method)
+        try:
+            return TargetConfiguration(
+                name=arguments.name or "host",
+                layer=Layer.INTERNATIONAL,
+                host=arguments.host,
+                method=method,
+                port=arguments.port,
+            )
+        except ValidationError as error:
+            raise UsageError(_first_problem(error, "--")) from error
+    known = {target.name: target for target in plan.targets}
+    if arguments.name not in known:
+        names = ", ".join(known) or "none are configured"
+        raise UsageError(f"{arguments.name} is not a target.{nearest(arguments.name, known)} Targets here: {names}.")
+    return known[arguments.name]
+
+
+def _speed_request(arguments: argparse.Namespace, settings: Settings) -> SpeedRequest:
+    plan = _present_plan(settings)
+    servers = plan.servers if arguments.server is None else (_server(arguments.server),)
+    if not servers:
+        raise UsageError("which server? Give --server ws://host:8471, or enrol this box first.")
+    try:
+        limits = SpeedConfiguration(
+            max_duration_s=plan.speed_max_duration_s if arguments.max_duration is None else arguments.max_duration,
+            max_bytes=plan.speed_max_bytes if arguments.max_bytes is None else arguments.max_bytes,
+        )
+    except ValidationError as error:
+        raise UsageError(_first_problem(error, "")) from error
+    return SpeedRequest(
+        servers,
+        Trigger.MANUAL,
+        download=not arguments.upload_only,
+        upload=not arguments.download_only,
+        max_duration_s=limits.max_duration_s,
+        max_bytes=limits.max_bytes,
+    )
+
+
+def _server(url: str) -> SpeedServer:
+    try:
+        return SpeedServer(url=url)
+    except ValidationError as error:
+        raise UsageError(f"--server {url}: write it like ws://host:8471, or wss://host for TLS.") from error
+
+
+def _has_result(record: SpeedRecord) -> bool:
+    asked = [result for result in (record.download, record.upload) if result is not None]
+    return record.failure is None and all(result.bps is not None for result in asked)
+
+
+def _printer(arguments: argparse.Namespace) -> Callable[[Record], None] | None:
+    if not (arguments.show or arguments.json):
+        return None
+    return lambda record: _show(record, as_json=arguments.json)
+
+
+def _show(record: Record, *, as_json: bool) -> None:
+    print(record.model_dump_json() if as_json else describe(record), flush=True)
+
+
+def _first_problem(error: ValidationError, prefix: str) -> str:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    return f"{prefix}{place}: {problem['msg']}"
+
+
+def _wrong(message: str) -> int:
+    return _say(message, EXIT_USAGE)
+
+
+def _say(message: str, status: int) -> int:
+    print(f"linkbell-agent: {message}", file=sys.stderr)
+    return status

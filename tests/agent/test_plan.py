@@ -1,0 +1,83 @@
+"""The plan: the collector's wishes where there are any, the local settings where not, the box's own layers always."""
+
+from typing import Any
+
+import pytest
+
+from linkbell_agent.plan import Plan, Surroundings, make_plan
+from linkbell_agent.settings import ServerSettings, Settings, TargetSettings
+from linkbell_wire.configuration import AgentConfiguration, PingConfiguration, SpeedConfiguration, SpeedServer
+from linkbell_wire.configuration import TargetConfiguration as Target
+from linkbell_wire.words import Layer
+
+HERE = Surroundings(gateway="192.0.2.1", nameservers=["192.0.2.53"], collector="https://collector.example")
+NOWHERE = Surroundings(gateway=None, nameservers=[], collector=None)
+MINISTRY = TargetSettings(name="ministry", layer=Layer.DOMESTIC, host="edu.example.kz")
+
+
+def plan(surroundings: Surroundings = HERE, remote: AgentConfiguration | None = None, **settings: Any) -> Plan:
+    return make_plan(Settings(**settings), remote, surroundings)
+
+
+def test_the_layers_a_box_finds_by_itself_are_pinged_nearest_first() -> None:
+    assert [(target.name, target.host) for target in plan().targets] == [
+        ("gateway", "192.0.2.1"),
+        ("resolver", "192.0.2.53"),
+        ("international", "1.1.1.1"),
+        ("collector", "collector.example"),
+    ]
+
+
+def test_a_box_without_a_line_still_asks_for_the_world() -> None:
+    assert [target.name for target in plan(NOWHERE).targets] == ["international"]
+
+
+def test_a_resolver_on_the_box_itself_says_nothing_of_the_line() -> None:
+    local = Surroundings("192.0.2.1", ["127.0.0.53", "::1", "192.0.2.54"], None)
+    assert next(target.host for target in plan(local).targets if target.name == "resolver") == "192.0.2.54"
+
+
+def test_the_collectors_targets_replace_the_local_ones() -> None:
+    other = Target(name="other", layer=Layer.ISP, host="192.0.2.9")
+    remote = AgentConfiguration(targets=[other])
+    names = [target.name for target in plan(remote=remote, targets=[MINISTRY], default_targets=False).targets]
+    assert names == ["other"]
+    assert [t.name for t in plan(remote=AgentConfiguration(), targets=[MINISTRY], default_targets=False).targets] == [
+        "ministry"
+    ]
+
+
+def test_a_configured_target_of_the_same_name_wins_over_the_default_one() -> None:
+    mine = TargetSettings(name="international", layer=Layer.INTERNATIONAL, host="198.51.100.1")
+    hosts = [target.host for target in plan(targets=[mine]).targets if target.name == "international"]
+    assert hosts == ["198.51.100.1"]
+
+
+def test_parts_the_collector_leaves_out_stay_as_they_are_here() -> None:
+    remote = AgentConfiguration(ping=PingConfiguration(interval_s=300, count=3))
+    merged = plan(remote=remote, speed={"per_day": 5})
+    assert (merged.ping_interval_s, merged.ping_count, merged.speed_per_day) == (300, 3, 5)
+
+
+def test_what_the_owner_of_the_box_forbids_the_collector_cannot_allow() -> None:
+    remote = AgentConfiguration(speed=SpeedConfiguration(max_bytes=10**9, max_duration_s=15))
+    merged = plan(remote=remote, speed={"enabled": False, "max_bytes": 10**6, "max_duration_s": 5})
+    assert (merged.speed_enabled, merged.speed_max_bytes, merged.speed_max_duration_s) == (False, 10**6, 5)
+
+
+@pytest.mark.parametrize(
+    ("collector", "server"),
+    [
+        ("https://collector.example", "ws://collector.example:8471"),
+        ("http://192.0.2.7:8470", "ws://192.0.2.7:8471"),
+        ("http://[2001:db8::1]:8470", "ws://[2001:db8::1]:8471"),
+    ],
+)
+def test_without_a_server_the_one_beside_the_collector_is_used(collector: str, server: str) -> None:
+    assert plan(Surroundings(None, [], collector)).servers[0].url == server
+
+
+def test_local_servers_come_before_the_collectors() -> None:
+    remote = AgentConfiguration(speed=SpeedConfiguration(servers=[SpeedServer(url="ws://remote:1")]))
+    assert plan(remote=remote).servers[0].url == "ws://remote:1"
+    assert plan(remote=remote, speed={"servers": [ServerSettings(url="ws://local:1")]}).servers[0].url == "ws://local:1"

@@ -1,0 +1,196 @@
+"""Sending: every reply does what the protocol says, and nothing is forgotten without a settled one."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from linkbell_agent.classify import NetworkFailure
+from linkbell_agent.collector_api import HttpReply
+from linkbell_agent.retry import Backoff
+from linkbell_agent.sender import REFUSED_WAIT_S, Sender, Step, decide, report
+from linkbell_agent.spool import Spool
+from linkbell_agent.spool_file import SpoolFile
+from linkbell_wire import PROTOCOL_VERSION
+from linkbell_wire.batch import Batch
+from linkbell_wire.failures import FailureCode, Operation
+from tests.agent.fakes import Answer, ToldClock, ToldCollector, event_record, ping_record, reply, settle_all, settled
+
+STREAM = UUID("00000000-0000-4000-8000-000000000001")
+TROUBLE = NetworkFailure(Operation.CONNECT, FailureCode.CONNECTION_REFUSED)
+
+
+@pytest.fixture
+async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
+    file = SpoolFile(tmp_path / "spool.db")
+    yield Spool(file, STREAM, ToldClock(), max_records=1000, flush_after_s=600)
+    file.close()
+
+
+def make_sender(spool: Spool, *answers: Answer, batch_records: int = 60) -> tuple[Sender, ToldCollector]:
+    collector = ToldCollector(*answers)
+    backoff = Backoff(random.Random(1))
+    sender = Sender(spool, collector, "lbc_secret", ToldClock(), backoff, batch_records=batch_records)
+    return sender, collector
+
+
+@pytest.mark.parametrize(
+    ("answer", "step"),
+    [
+        (settled(stored=3), Step.SETTLED),
+        (settled(stored=1, duplicate=2), Step.SETTLED),
+        (settled(stored=2, rejected=[{"seq": 1, "code": "invalid", "detail": "no"}]), Step.SETTLED),
+        (settled(stored=2), Step.BACK_OFF),
+        (reply(200, b"<html>Welcome! Please log in</html>"), Step.BACK_OFF),
+        (reply(200, {}), Step.BACK_OFF),
+        (reply(201, {}), Step.BACK_OFF),
+        (reply(204), Step.BACK_OFF),
+        (reply(302, location="https://portal.example"), Step.BACK_OFF),
+        (reply(400, {"code": "invalid_json", "message": "no JSON"}), Step.BACK_OFF),
+        (reply(401, {"code": "credential_unknown", "message": "who?"}), Step.REFUSED),
+        (reply(403, {"code": "credential_revoked", "message": "revoked"}), Step.REFUSED),
+        (reply(404), Step.BACK_OFF),
+        (reply(413), Step.HALVE),
+        (reply(429), Step.WAIT),
+        (reply(500), Step.BACK_OFF),
+        (reply(503, retry_after="7"), Step.WAIT),
+    ],
+)
+def test_each_reply_has_its_step(answer: HttpReply, step: Step) -> None:
+    assert decide(answer, 3, 0.0).step is step
+
+
+def test_the_collectors_words_reach_the_technician() -> None:
+    answer = reply(403, {"code": "credential_revoked", "message": "This agent was revoked.", "action": "Enrol again."})
+    assert decide(answer, 3, 0.0).reason == "This agent was revoked. Enrol again."
+
+
+async def test_a_batch_is_sent_as_the_protocol_says(spool: Spool) -> None:
+    spool.append(ping_record())
+    spool.append(event_record())
+    sender, collector = make_sender(spool, settle_all)
+    assert await sender.send_waiting() is None
+    method, path, headers, body = collector.requests[0]
+    assert (method, path, headers["Authorization"]) == ("POST", "/api/v1/records", "Bearer lbc_secret")
+    batch = Batch.model_validate_json(json.dumps(body))
+    assert batch.protocol == PROTOCOL_VERSION
+    assert batch.stream == STREAM
+    assert [record.seq for record in batch.records] == [0, 1]
+    assert (batch.agent.spooled, batch.agent.dropped) == (0, 0)
+    assert spool.waiting == 0
+    assert sender.config_etag == '"e1"'
+
+
+async def test_all_that_waits_is_sent_in_batches_and_the_rest_is_said_to_wait(spool: Spool) -> None:
+    for _ in range(150):
+        spool.append(ping_record())
+    sender, collector = make_sender(spool, settle_all, settle_all, settle_all)
+    await sender.send_waiting()
+    assert [len(body["records"]) for *_, body in collector.requests] == [60, 60, 30]
+    assert [body["agent"]["spooled"] for *_, body in collector.requests] == [90, 30, 0]
+
+
+@pytest.mark.parametrize(
+    "answer", [TROUBLE, reply(500), reply(401), reply(503), reply(200, b"<html>"), reply(302), settled(stored=7)]
+)
+async def test_nothing_is_forgotten_without_a_settled_reply(spool: Spool, answer: Answer) -> None:
+    for _ in range(3):
+        spool.append(ping_record())
+    sender, collector = make_sender(spool, answer, settle_all)
+    assert await sender.send_waiting() is not None
+    assert spool.waiting == 3
+    assert await sender.send_waiting() is None
+    first, second = (body["records"] for *_, body in collector.requests)
+    assert first == second
+
+
+async def test_a_rejected_record_is_counted_and_does_not_hold_up_the_rest(spool: Spool) -> None:
+    for _ in range(3):
+        spool.append(ping_record())
+    sender, _ = make_sender(spool, settled(stored=2, rejected=[{"seq": 1, "code": "invalid", "detail": "odd"}]))
+    assert await sender.send_waiting() is None
+    assert spool.waiting == 0
+    assert spool.counter("rejected") == 1
+
+
+async def test_too_large_a_batch_is_halved_until_it_fits(spool: Spool) -> None:
+    for _ in range(8):
+        spool.append(ping_record())
+    sender, collector = make_sender(spool, reply(413), reply(413), settle_all, settle_all, settle_all)
+    await sender.send_waiting()
+    assert [len(body["records"]) for *_, body in collector.requests][:3] == [8, 4, 2]
+    assert spool.waiting == 0
+
+
+async def test_one_record_too_large_by_itself_is_counted_and_lets_the_next_pass(spool: Spool) -> None:
+    spool.append(ping_record("monster"))
+    spool.append(ping_record("next"))
+    sender, _ = make_sender(spool, reply(413), reply(413), settle_all)
+    await sender.send_waiting()
+    assert spool.waiting == 0
+    assert spool.counter("rejected") == 1
+
+
+async def test_a_refused_credential_stops_sending_keeps_everything_and_recovers(spool: Spool) -> None:
+    spool.append(ping_record())
+    sender, _ = make_sender(spool, reply(401), settle_all)
+    assert await sender.send_waiting() == REFUSED_WAIT_S
+    assert (sender.refused, spool.waiting) == (True, 1)
+    await sender.send_waiting()
+    assert (sender.refused, spool.waiting) == (False, 0)
+
+
+async def test_retry_after_is_obeyed_at_least_so_long(spool: Spool) -> None:
+    spool.append(ping_record())
+    sender, _ = make_sender(spool, reply(503, retry_after="120"))
+    wait_s = await sender.send_waiting()
+    assert wait_s is not None
+    assert 120 <= wait_s <= 122
+
+
+async def test_waits_grow_with_failures_and_begin_anew_after_success(spool: Spool) -> None:
+    sender, _ = make_sender(spool, *[TROUBLE] * 12, settle_all, TROUBLE)
+    spool.append(ping_record())
+    waits = [await sender.send_waiting() for _ in range(12)]
+    assert max(wait for wait in waits if wait is not None) > 30
+    await sender.send_waiting()
+    spool.append(ping_record())
+    after = await sender.send_waiting()
+    assert after is not None
+    assert after <= 2
+
+
+async def test_a_trouble_is_said_once_and_its_end_once(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    sender, _ = make_sender(spool, TROUBLE, TROUBLE, TROUBLE, settle_all)
+    spool.append(ping_record())
+    for _ in range(4):
+        await sender.send_waiting()
+    assert [message for message in caplog.messages if "nothing is lost" in message][1:] == []
+    assert "the collector takes results again" in caplog.messages
+    assert not any("lbc_secret" in message for message in caplog.messages)
+
+
+async def test_a_rare_record_is_reported_at_once_and_a_ping_with_patience(spool: Spool) -> None:
+    sent = asyncio.Event()
+
+    def note(batch: dict[str, object]) -> HttpReply:
+        sent.set()
+        return settle_all(batch)
+
+    sender, collector = make_sender(spool, note)
+    task = asyncio.create_task(report(sender, spool, interval_s=3600))
+    await asyncio.sleep(0.05)
+    spool.append(ping_record())
+    await asyncio.sleep(0.05)
+    assert collector.requests == []
+    spool.append(event_record())
+    async with asyncio.timeout(5):
+        await sent.wait()
+    assert len(collector.requests[0][3]["records"]) == 2
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
