@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
     from linkbell_agent.files import StateError
 
-    parser = _parser()
+    parser = build_parser()
     arguments = parser.parse_args(argv)
     try:
         return _command(arguments.command)(arguments)
@@ -105,7 +105,8 @@ def _refuse(message: str, status: int) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the whole command line, for :func:`main` and for the test of its documentation."""
     parser = argparse.ArgumentParser(
         prog="linkbell-agent",
         description="Measures a school's Internet line, keeps every result, and reports to a collector.",

@@ -1,0 +1,192 @@
+"""The command line as a person uses it: real processes, their words, their exit status."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from linkbell_agent.spool_file import SpoolFile
+from linkbell_wire.records import RECORD_ADAPTER, EventRecord, PingRecord
+from linkbell_wire.words import EventName
+
+AGENT = (sys.executable, "-m", "linkbell_agent")
+LOOPBACK = """
+default_targets = false
+targets = [{ name = "here", layer = "gateway", host = "127.0.0.1" }]
+[ping]
+interval_s = 10
+count = 2
+"""
+
+
+def agent(*arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([*AGENT, *arguments], capture_output=True, text=True, timeout=60, input=given, check=False)
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Path:
+    path = tmp_path / "agent.toml"
+    path.write_text(LOOPBACK)
+    return path
+
+
+@pytest.mark.parametrize("command", [[], ["enrol"], ["run"], ["probe"], ["speed"], ["config"]])
+def test_every_command_explains_itself(command: list[str]) -> None:
+    done = agent(*command, "--help")
+    assert done.returncode == 0
+    assert "usage: linkbell-agent" in done.stdout
+    assert len(done.stdout.splitlines()) > 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "required: COMMAND"),
+        (["fly"], "invalid choice"),
+        (["speed", "--server", "example"], "write it like ws://host:8471"),
+        (["speed", "--server", "ws://127.0.0.1:1", "--max-duration", "99"], "max_duration_s"),
+        (["speed", "--server", "ws://127.0.0.1:1", "--max-bytes", "1"], "max_bytes"),
+        (["speed", "--download-only", "--upload-only"], "not allowed with"),
+        (["probe", "gatway", "--set", "ping.cuont=1"], "Did you mean ping.count?"),
+        (["probe", "--host", "bad host"], "host"),
+        (["probe", "--host", "127.0.0.1", "--count", "0"], "1 to 100"),
+        (["probe", "--host", "127.0.0.1", "--port", "70000"], "port"),
+        (["enrol", "http://127.0.0.1:1", "--token", "short"], "token"),
+        (["config", "check", "--config", "/no/such/file.toml"], "no such file"),
+    ],
+)
+def test_wrong_use_is_status_2_with_a_sentence_and_no_traceback(arguments: list[str], words: str) -> None:
+    done = agent(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_probe_prints_its_record_alone(configuration: Path, tmp_path: Path) -> None:
+    done = agent("probe", "here", "--json", "--config", str(configuration), "--state", str(tmp_path / "none"))
+    assert done.returncode == 0
+    record = RECORD_ADAPTER.validate_json(done.stdout)
+    assert isinstance(record, PingRecord)
+    assert (record.target, record.sent, record.received) == ("here", 2, 2)
+
+
+def test_a_failed_probe_is_status_1_and_still_a_record() -> None:
+    done = agent("probe", "--host", "no-such-host.invalid", "--json")
+    assert done.returncode == 1
+    record = RECORD_ADAPTER.validate_json(done.stdout)
+    assert isinstance(record, PingRecord)
+    assert record.failure is not None
+    assert record.failure.operation == "resolve"
+
+
+def test_a_speed_test_without_a_server_is_a_record_with_codes() -> None:
+    done = agent("speed", "--server", "ws://127.0.0.1:1", "--json")
+    assert done.returncode == 1
+    record = json.loads(done.stdout)
+    assert record["kind"] == "speed"
+    assert record["download"]["bps"] is None
+    assert record["download"]["failure"]["code"] == "connection_refused"
+
+
+def test_config_check_says_what_is_in_force_and_whence(configuration: Path) -> None:
+    done = agent("config", "check", "--json", "--config", str(configuration), "--set", "report.interval_s=7")
+    rows = {row["key"]: row for row in json.loads(done.stdout)}
+    assert rows["ping.count"]["value"] == 2
+    assert rows["ping.count"]["origin"] == str(configuration)
+    assert rows["report.interval_s"]["origin"] == "flag --set"
+    assert rows["speed.per_day"]["origin"] == "default"
+
+
+def test_enrolling_nowhere_says_that_the_token_is_still_good(tmp_path: Path) -> None:
+    done = agent(
+        "enrol", "http://127.0.0.1:1", "--token", "-", "--state", str(tmp_path), given="lbj_0123456789abcdef\n"
+    )
+    assert done.returncode == 1
+    assert "not used up" in done.stderr
+    assert "lbj_" not in done.stderr
+
+
+def _start(*arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen([*AGENT, "run", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_sigterm_ends_within_five_seconds_with_everything_kept(configuration: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    process = _start("--config", str(configuration), "--state", str(state), "--json", "--set", "speed.enabled=false")
+    assert process.stdout is not None
+    shown = [process.stdout.readline() for _ in range(2)]
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    rest, errors = process.communicate(timeout=10)
+    assert time.monotonic() - began < 5
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+    printed = [RECORD_ADAPTER.validate_json(line) for line in [*shown, *rest.splitlines()] if line.strip()]
+    spool = SpoolFile(state / "spool.db")
+    kept = [RECORD_ADAPTER.validate_json(record.body) for record in spool.oldest(100)]
+    spool.close()
+    assert kept == printed
+    assert isinstance(kept[0], EventRecord)
+    assert kept[0].event is EventName.START
+    assert isinstance(kept[-1], EventRecord)
+    assert kept[-1].event is EventName.STOP
+
+
+def test_two_agents_on_one_folder_are_one_too_many(configuration: Path, tmp_path: Path) -> None:
+    arguments = ("--config", str(configuration), "--state", str(tmp_path), "--show", "--set", "speed.enabled=false")
+    first = _start(*arguments)
+    assert first.stdout is not None
+    first.stdout.readline()
+    second = agent("run", *arguments)
+    first.terminate()
+    first.communicate(timeout=10)
+    assert second.returncode == 1
+    assert "another agent is running" in second.stderr
+
+
+def test_a_damaged_spool_is_reported_as_an_event_and_the_agent_runs(configuration: Path, tmp_path: Path) -> None:
+    (tmp_path / "spool.db").write_bytes(b"not a database" * 500)
+    process = _start("--config", str(configuration), "--state", str(tmp_path), "--show", "--set", "speed.enabled=false")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    _, errors = process.communicate(timeout=10)
+    spool = SpoolFile(tmp_path / "spool.db")
+    events = [RECORD_ADAPTER.validate_json(record.body) for record in spool.oldest(100)]
+    spool.close()
+    assert EventName.SPOOL_SET_ASIDE in [event.event for event in events if isinstance(event, EventRecord)]
+    assert "set aside" in errors
+
+
+def test_a_state_folder_that_cannot_be_written_is_one_clear_sentence(configuration: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    done = agent("run", "--config", str(configuration), "--state", str(blocked / "state"))
+    assert done.returncode == 1
+    assert "--state DIR" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become a user without rights")
+def test_an_unprivileged_user_is_told_of_a_folder_it_may_not_write(configuration: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable]
+    script = "from linkbell_agent.files import prepare_folder; from pathlib import Path; import sys\n"
+    script += "prepare_folder(Path(sys.argv[1]))"
+    done = subprocess.run(
+        [*command, "-c", script, str(state)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
+    assert "StateError" in done.stderr
+    assert "Permission denied" in done.stderr
