@@ -1,0 +1,184 @@
+"""The one place that names concrete classes and puts the collector together."""
+
+import asyncio
+import logging
+import signal
+import socket
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from linkbell_collector.clock import Clock, SystemClock
+from linkbell_collector.errors import RefusedError
+from linkbell_collector.folder_lock import FolderLock
+from linkbell_collector.http import security
+from linkbell_collector.http.api import AgentApi, Services
+from linkbell_collector.http.errors import error_middleware
+from linkbell_collector.http.operations import Observed, Operations, Trouble
+from linkbell_collector.http.site import Site
+from linkbell_collector.ingest.service import Ingest
+from linkbell_collector.live import LiveState
+from linkbell_collector.pages.render import Pages
+from linkbell_collector.registry import Floors, Registry
+from linkbell_collector.settings import Settings
+from linkbell_collector.store.sqlite import SqliteStore
+from linkbell_collector.store.sqlite_connection import DATABASE_NAME, Database
+from linkbell_collector.store.sqlite_writer import Group, WriterLimits
+from linkbell_collector.telemetry import Telemetry
+from linkbell_collector.values import bracketed
+
+log = logging.getLogger(__name__)
+BACKLOG = 1024
+
+
+def database_of(settings: Settings) -> Database:
+    """Return where the database is."""
+    return Database(settings.data / DATABASE_NAME, settings.database_max_bytes)
+
+
+async def open_store(settings: Settings, clock: Clock) -> SqliteStore:
+    """Open the store, made and migrated if need be. Raises ``RefusedError`` with what to do."""
+    limits = WriterLimits(settings.max_waiting_records, settings.max_commit_records)
+    return await SqliteStore.open(database_of(settings), limits, clock)
+
+
+def build(settings: Settings, *, clock: Clock | None = None) -> "Application":
+    """Return the collector, not yet started."""
+    return Application(settings, clock or SystemClock())
+
+
+class Application:
+    """The whole collector: :meth:`start`, use :attr:`port`, :meth:`stop`."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._stack = AsyncExitStack()
+        self.host = settings.listen.host
+        self.port = settings.listen.port
+
+    @property
+    def url(self) -> str:
+        """Where it listens, once started."""
+        return f"http://{bracketed(self.host)}:{self.port}"
+
+    async def start(self) -> None:
+        """Check the database, rebuild live state, listen. Raises ``RefusedError``; then nothing is left running."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    async def stop(self) -> None:
+        """Stop listening, answer open requests, commit what is queued. Takes ``shutdown_s`` at most, and a commit."""
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        settings, clock = self._settings, self._clock
+        self._stack.enter_context(FolderLock(settings.data))
+        store = await open_store(settings, clock)
+        self._stack.push_async_callback(store.close)
+        live = LiveState()
+        floors = Floors(settings.default_download_floor_bps, settings.default_upload_floor_bps)
+        keep_s = max(settings.reading_ttl_s, settings.speed_ttl_s)
+        registry = Registry(store, live, clock, floors, keep_s)
+        await registry.load()
+        watcher = asyncio.create_task(registry.watch(), name="registry-watch")
+        self._stack.push_async_callback(_cancel, watcher)
+        web_application = self._web_application(store, registry, live)
+        await self._listen(web_application)
+
+    def _web_application(self, store: SqliteStore, registry: Registry, live: LiveState) -> web.Application:
+        settings, clock = self._settings, self._clock
+        telemetry, trouble, pages = Telemetry(CollectorRegistry()), Trouble(clock), Pages()
+
+        def committed(group: Group) -> None:
+            telemetry.commit(group.records, group.duration_s, failed=group.error is not None)
+            trouble.commit(group.error)
+
+        store.observe(committed)
+        _watch_gauges(telemetry, settings, store, registry, live)
+        services = Services(settings, clock, store, registry, Ingest(store, registry, live), telemetry)
+        observed = Observed(clock, store, registry, live, settings.lifetimes, telemetry)
+        application = web.Application(
+            middlewares=[error_middleware(pages, telemetry)], client_max_size=settings.max_body_bytes
+        )
+        application.on_response_prepare.append(security.add_headers)
+        application.add_routes(AgentApi(services).routes())
+        application.add_routes(Operations(observed, trouble).routes())
+        application.add_routes(Site(observed, pages).routes())
+        return application
+
+    async def _listen(self, application: web.Application) -> None:
+        runner = web.AppRunner(
+            application, access_log=None, handle_signals=False, shutdown_timeout=self._settings.shutdown_s
+        )
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        listener = _bind(self.host, self.port)
+        self.port = listener.getsockname()[1]
+        await web.SockSite(runner, listener, backlog=BACKLOG).start()
+
+
+async def run(settings: Settings) -> None:
+    """Run the collector until SIGTERM or SIGINT. Raises ``RefusedError`` if it cannot start."""
+    application = build(settings)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await application.start()
+    print(f"listening on {application.url}", flush=True)
+    await stopped.wait()
+    log.info("stopping: open requests are answered and what is queued is written")
+    await application.stop()
+
+
+def _watch_gauges(
+    telemetry: Telemetry, settings: Settings, store: SqliteStore, registry: Registry, live: LiveState
+) -> None:
+    telemetry.watch("linkbell_collector_queue_records", "Records waiting for a commit.", lambda: store.waiting)
+    telemetry.watch(
+        "linkbell_collector_queue_limit_records",
+        "Records that may wait for a commit; more are answered 503.",
+        lambda: settings.max_waiting_records,
+    )
+    telemetry.watch("linkbell_collector_live_schools", "Approved schools.", lambda: live.school_count)
+    telemetry.watch("linkbell_collector_live_series", "Series held in live state.", lambda: live.series_count)
+    telemetry.watch(
+        "linkbell_collector_live_series_refused",
+        "Records left out of live state since the start, because their school has too many series.",
+        lambda: live.refused_series,
+    )
+    telemetry.watch(
+        "linkbell_collector_pending_agents", "Agents that wait for approval.", lambda: registry.pending_agents
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise _cannot_listen(host, port, error) from error
+    return listener
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> RefusedError:
+    return RefusedError(
+        f"cannot listen on {bracketed(host)}:{port}: {error.strerror or error}",
+        "if another program uses the port (ss -ltnp shows which), stop it or choose another with --listen HOST:PORT",
+    )
+
+
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait([task])

@@ -1,0 +1,15 @@
+"""One module per command. Each has ``add_to(subparsers, common)``, which adds it with its help and what runs it."""
+
+import argparse
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from linkbell_collector.commands import agents, check_config, measure, schools, serve, tokens
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def modules() -> tuple[ModuleType, ...]:
+    """Return the commands in the order of the help."""
+    return (serve, measure, schools, tokens, agents, check_config)

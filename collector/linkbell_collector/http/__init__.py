@@ -1,0 +1,1 @@
+"""The collector's HTTP side: thin handlers around what the rest decides."""

@@ -1,0 +1,173 @@
+"""What agents talk to: enrol, deliver, ask for the configuration."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from linkbell_collector.clock import Clock, from_us
+from linkbell_collector.domain import Agent, School
+from linkbell_collector.errors import CollectorError
+from linkbell_collector.http.requests import BodyLimits, authenticate, read_json_body
+from linkbell_collector.ingest.batches import describe
+from linkbell_collector.ingest.service import Ingest
+from linkbell_collector.registry import Registry
+from linkbell_collector.secret import digest, new_credential
+from linkbell_collector.settings import Settings
+from linkbell_collector.store.interface import Store
+from linkbell_collector.telemetry import Telemetry
+from linkbell_collector.values import bracketed
+from linkbell_wire import (
+    AgentConfiguration,
+    BatchReply,
+    EnrolReply,
+    EnrolRequest,
+    EnrolStatus,
+    ErrorCode,
+    SpeedServer,
+)
+from linkbell_wire.configuration import PingConfiguration, SchoolConfiguration, SpeedConfiguration
+from linkbell_wire.words import ServerScope
+
+MEASUREMENT_PORT = 8471
+MAX_CONFIGURATIONS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the handlers work with."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    registry: Registry
+    ingest: Ingest
+    telemetry: Telemetry
+
+
+class AgentApi:
+    """The three endpoints under ``/api/v1``."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._limits = BodyLimits(services.settings.max_body_bytes, services.settings.body_timeout_s)
+        # Every reply to a batch carries the ETag, and schools change rarely.
+        self._configured = lru_cache(MAX_CONFIGURATIONS)(self._configure)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        return [
+            web.post("/api/v1/enrol", self.enrol),
+            web.post("/api/v1/records", self.records),
+            web.get("/api/v1/agent/config", self.configuration),
+        ]
+
+    async def records(self, request: web.Request) -> web.Response:
+        """Settle a batch: 200 means that every record of it is on disk or refused for good."""
+        clock, telemetry = self._services.clock, self._services.telemetry
+        began_s = clock.monotonic_s()
+        try:
+            agent = authenticate(request, self._services.registry)
+            body = await read_json_body(request, self._limits)
+            began_s, received_us = clock.monotonic_s(), clock.now_us()
+            receipt = await self._services.ingest.take(agent, body, received_us)
+        except CollectorError as error:
+            telemetry.batch_refused(error.code, clock.monotonic_s() - began_s)
+            raise
+        telemetry.batch_settled(receipt, clock.monotonic_s() - began_s)
+        _, etag = self._configuration_of(request, agent)
+        reply = BatchReply(
+            stored=receipt.stored,
+            duplicate=receipt.duplicate,
+            rejected=receipt.rejected,
+            server_time=from_us(clock.now_us()),
+            config_etag=etag,
+        )
+        return _json(reply.model_dump_json())
+
+    async def enrol(self, request: web.Request) -> web.Response:
+        """Take a join token, give an agent its credential, shown this once."""
+        try:
+            enrolled_reply = await self._enrol(request)
+        except CollectorError as error:
+            self._services.telemetry.enrolment(error.code.value)
+            raise
+        self._services.telemetry.enrolment(enrolled_reply.status.value)
+        return _json(enrolled_reply.model_dump_json(), status=201)
+
+    async def configuration(self, request: web.Request) -> web.Response:
+        """Tell an agent what to measure; 304 if it has that already."""
+        agent = authenticate(request, self._services.registry)
+        text, etag = self._configuration_of(request, agent)
+        known = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
+        if etag in known or "*" in known:
+            return web.Response(status=304, headers={"ETag": etag})
+        return _json(text, headers={"ETag": etag})
+
+    async def _enrol(self, request: web.Request) -> EnrolReply:
+        body = await read_json_body(request, self._limits)
+        try:
+            asked = EnrolRequest.model_validate_json(body)
+        except ValidationError as error:
+            raise _bad_enrolment(error) from error
+        credential = new_credential()
+        enrolled = await self._services.store.enrol(asked, digest(credential), self._services.clock.now_us())
+        # The agent may send at once: it must be known, and an old credential void, before it hears of the new one.
+        await self._services.registry.refresh()
+        return EnrolReply(
+            agent=enrolled.agent.id,
+            credential=credential,
+            status=EnrolStatus(enrolled.agent.state.value),
+            school=enrolled.agent.school,
+        )
+
+    def _configuration_of(self, request: web.Request, agent: Agent) -> tuple[str, str]:
+        """Return the configuration of an agent as JSON, and its ETag."""
+        url = self._services.settings.measurement_url or _measurement_url(request)
+        return self._configured(self._services.registry.school(agent.school), url)
+
+    def _configure(self, school: School | None, measurement_url: str | None) -> tuple[str, str]:
+        text = agent_configuration(self._services.settings, school, measurement_url).model_dump_json()
+        return text, f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
+
+
+def agent_configuration(settings: Settings, school: School | None, measurement_url: str | None) -> AgentConfiguration:
+    """Return what the agents of ``school`` are to measure."""
+    servers = [] if measurement_url is None else [SpeedServer(url=measurement_url, scope=ServerScope.COLLECTOR)]
+    return AgentConfiguration(
+        school=None
+        if school is None
+        else SchoolConfiguration(
+            id=school.id,
+            name=school.title,
+            timezone=school.timezone,
+            download_floor_bps=school.download_floor_bps,
+            upload_floor_bps=school.upload_floor_bps,
+        ),
+        ping=PingConfiguration(interval_s=settings.ping_interval_s),
+        speed=SpeedConfiguration(per_day=settings.speed_tests_per_day, servers=servers),
+    )
+
+
+def _measurement_url(request: web.Request) -> str | None:
+    """Guess the measurement server: the name under which the agent reaches us, on the default port."""
+    host = request.url.host
+    return None if not host else f"ws://{bracketed(host)}:{MEASUREMENT_PORT}"
+
+
+def _bad_enrolment(error: ValidationError) -> CollectorError:
+    if error.errors()[0]["type"] == "json_invalid":
+        return CollectorError(
+            ErrorCode.INVALID_JSON, f"the body is not JSON: {describe(error)}", "send one JSON object with a token"
+        )
+    return CollectorError(
+        ErrorCode.INVALID_REQUEST,
+        f"the enrolment cannot be used: {describe(error)}",
+        "see wire/PROTOCOL.md for the fields of an enrolment",
+    )
+
+
+def _json(text: str, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(body=text.encode(), status=status, headers=headers, content_type="application/json")

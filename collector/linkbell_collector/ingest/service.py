@@ -1,0 +1,55 @@
+"""One batch: read, dated, settled in the store, then applied to live state."""
+
+from dataclasses import dataclass, replace
+
+from linkbell_collector import redate
+from linkbell_collector.domain import Agent, AgentReport, Delivery
+from linkbell_collector.ingest.batches import ReadBatch, read_batch
+from linkbell_collector.live import LiveState
+from linkbell_collector.registry import Registry
+from linkbell_collector.store.interface import Sink
+from linkbell_wire import Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the agent is told."""
+
+    stored: int
+    duplicate: int
+    rejected: list[Rejection]
+
+
+class Ingest:
+    """Takes bodies, gives receipts. A receipt means: on disk, or refused for good."""
+
+    def __init__(self, sink: Sink, registry: Registry, live: LiveState) -> None:
+        self._sink = sink
+        self._registry = registry
+        self._live = live
+
+    async def take(self, agent: Agent, body: bytes, received_us: int) -> Receipt:
+        """Settle the batch in ``body``, which came at ``received_us``. Raises ``CollectorError``."""
+        batch = read_batch(body)
+        delivery = _delivery(agent, batch, received_us)
+        settled = await self._sink.settle(delivery)
+        if self._registry.is_shown(agent):
+            self._live.report(replace(agent, report=delivery.report, missing=settled.missing, refused=settled.refused))
+            for dated in settled.new:
+                self._live.apply(agent.school, dated)
+        return Receipt(len(settled.new), settled.duplicate + batch.repeated, batch.rejected)
+
+
+def _delivery(agent: Agent, batch: ReadBatch, received_us: int) -> Delivery:
+    head = batch.head
+    report = AgentReport(
+        version=head.agent.version,
+        spooled=head.agent.spooled,
+        dropped=head.agent.dropped,
+        rejected=head.agent.rejected,
+        clock_offset_s=redate.clock_offset_s(head.clock, received_us),
+        received_us=received_us,
+    )
+    dated = list(redate.date_records(batch.records, head.clock, received_us))
+    refused = [refusal for refusal in batch.rejected if refusal.seq is not None]
+    return Delivery(agent.key, head.stream, dated, refused, report)

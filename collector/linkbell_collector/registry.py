@@ -1,0 +1,144 @@
+"""Who may send, and what is shown: schools and agents in memory, and live state kept in step with them.
+
+All agents are held by the hash of their credential. Writes of other processes (an operator's ``agents revoke``) are
+noticed by asking the store once a second whether anybody else wrote, so a revocation takes hold within two seconds.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+
+from linkbell_collector.clock import Clock
+from linkbell_collector.domain import Agent, AgentState, Directory, School
+from linkbell_collector.errors import CollectorError
+from linkbell_collector.live import WANTED, LiveState
+from linkbell_collector.store.interface import Store
+
+log = logging.getLogger(__name__)
+POLL_INTERVAL_S = 1.0
+EXPIRE_INTERVAL_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Floors:
+    """Speeds in bits per second that hold for schools without their own."""
+
+    download_bps: float | None
+    upload_bps: float | None
+
+
+class Registry:
+    """The directory of schools and agents, and the feeder of live state when it changes."""
+
+    def __init__(self, store: Store, live: LiveState, clock: Clock, floors: Floors, keep_s: float) -> None:
+        self._store = store
+        self._live = live
+        self._clock = clock
+        self._floors = floors
+        self._keep_us = round(keep_s * 1e6)
+        self._directory = Directory()
+        self._shown: dict[str, frozenset[int]] = {}
+        self._seen_changes = -1
+        self._lock = asyncio.Lock()
+        self._trouble = False
+        self.rebuilt = False
+
+    def agent(self, credential_hash: bytes) -> Agent | None:
+        """Return the agent with this credential."""
+        return self._directory.agents.get(credential_hash)
+
+    def school(self, school_id: str) -> School | None:
+        """Return a school, with the default floors where it has none of its own."""
+        return self._directory.schools.get(school_id)
+
+    @property
+    def directory(self) -> Directory:
+        """Everything, as last read; schools with the default floors where they have none of their own."""
+        return self._directory
+
+    @property
+    def pending_agents(self) -> int:
+        """Agents that wait for an operator."""
+        return sum(agent.state is AgentState.PENDING for agent in self._directory.agents.values())
+
+    def is_shown(self, agent: Agent) -> bool:
+        """Tell whether what this agent sends enters live state."""
+        return agent.key in self._shown.get(agent.school, frozenset())
+
+    async def load(self) -> None:
+        """Read everything and rebuild live state. Raises ``CollectorError``."""
+        self._seen_changes = await self._store.changes_by_others()
+        await self.refresh()
+        self.rebuilt = True
+
+    async def refresh(self) -> None:
+        """Read the directory anew, and rebuild live state where the agents that are shown have changed."""
+        async with self._lock:
+            read = await self._store.directory()
+            schools = {school.id: self._with_floors(school) for school in read.schools.values()}
+            self._directory = Directory(schools, read.agents)
+            self._live.set_schools(school for school in schools.values() if school.approved)
+            before, self._shown = self._shown, _shown(self._directory)
+            for school_id in before.keys() - self._directory.schools.keys():
+                del before[school_id]
+            await self._rebuild(before)
+
+    async def watch(self) -> None:
+        """Follow what other processes write, and tidy up, until cancelled."""
+        tidied_s = self._clock.monotonic_s()
+        while True:
+            await asyncio.sleep(POLL_INTERVAL_S)
+            await self._poll()
+            if self._clock.monotonic_s() - tidied_s > EXPIRE_INTERVAL_S:
+                tidied_s = self._clock.monotonic_s()
+                self._live.expire(self._clock.now_us() - self._keep_us)
+
+    async def _poll(self) -> None:
+        try:
+            changes = await self._store.changes_by_others()
+            if changes != self._seen_changes:
+                await self.refresh()
+                self._seen_changes = changes
+        except CollectorError as error:
+            if not self._trouble:
+                log.error("cannot follow changes of schools and agents: %s", error)
+            self._trouble = True
+        else:
+            self._trouble = False
+
+    async def _rebuild(self, before: dict[str, frozenset[int]]) -> None:
+        """Forget schools that lost an agent, and read the records of every agent that is newly shown."""
+        wanted: set[int] = set()
+        for school_id in self._shown.keys() | before.keys():
+            now, then = self._shown.get(school_id, frozenset()), before.get(school_id, frozenset())
+            if then - now:
+                self._live.forget(school_id)
+                wanted |= now
+            else:
+                wanted |= now - then
+        if not wanted:
+            return
+        for agent in self._directory.agents.values():
+            if agent.key in wanted:
+                self._live.report(agent)
+        async for piece in self._store.latest(wanted, WANTED):
+            for school_id, dated in piece:
+                self._live.apply(school_id, dated)
+
+    def _with_floors(self, school: School) -> School:
+        download, upload = school.download_floor_bps, school.upload_floor_bps
+        return replace(
+            school,
+            download_floor_bps=self._floors.download_bps if download is None else download,
+            upload_floor_bps=self._floors.upload_bps if upload is None else upload,
+        )
+
+
+def _shown(directory: Directory) -> dict[str, frozenset[int]]:
+    """Return, per approved school, the agents whose records are shown."""
+    shown: dict[str, set[int]] = {}
+    for agent in directory.agents.values():
+        school = directory.schools.get(agent.school)
+        if agent.state is AgentState.ACTIVE and school is not None and school.approved:
+            shown.setdefault(agent.school, set()).add(agent.key)
+    return {school_id: frozenset(keys) for school_id, keys in shown.items()}

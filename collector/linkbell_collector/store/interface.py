@@ -1,0 +1,61 @@
+"""What the collector asks of a store. Every method opens its own transaction; all may raise ``CollectorError``."""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Protocol
+
+from linkbell_collector.domain import Agent, Delivery, Directory, Enrolled, LiveRecord, School, Settled, Token, Wanted
+from linkbell_wire.enrolment import EnrolRequest
+
+
+class Sink(Protocol):
+    """Where ingest ends: the only part of a store the hot path knows."""
+
+    async def settle(self, delivery: Delivery) -> Settled:
+        """Keep a delivery and return once it is durable. Sending it again is harmless.
+
+        Raises ``CollectorError`` with code ``overloaded``, ``storage_full`` or ``storage_failed``: then nothing of it
+        is kept, and the agent must send it again.
+        """
+
+
+class Store(Sink, Protocol):
+    """All of it."""
+
+    async def close(self) -> None:
+        """Finish what is queued, commit, and let go of the database."""
+
+    async def check_writable(self, now_us: int) -> None:
+        """Write something small and durable. Raises ``CollectorError`` with the reason if that fails."""
+
+    async def directory(self) -> Directory:
+        """Return all schools and agents."""
+
+    async def changes_by_others(self) -> int:
+        """Return a number that differs from the last one if another process has written meanwhile."""
+
+    def latest(self, agents: Collection[int], wanted: Wanted) -> AsyncIterator[Sequence[LiveRecord]]:
+        """Yield, in pieces, the records live state is rebuilt from, for the agents with these keys."""
+
+    async def enrol(self, request: EnrolRequest, credential_hash: bytes, now_us: int) -> Enrolled:
+        """Take a join token for an agent's credential, counting its use. Raises ``CollectorError`` to refuse."""
+
+    async def add_school(self, school: School, now_us: int) -> None:
+        """Add a school. Raises ``RefusedError`` if it is known."""
+
+    async def update_school(self, school: School) -> None:
+        """Replace what is known of a school. Raises ``RefusedError`` if it is not known."""
+
+    async def add_token(self, token: Token, token_hash: bytes) -> bool:
+        """Add a join token; make its school if that is unknown, and return whether it was."""
+
+    async def tokens(self) -> Sequence[Token]:
+        """Return all join tokens, newest first."""
+
+    async def revoke_token(self, token_id: str, now_us: int) -> None:
+        """Make a join token useless from now on. Raises ``RefusedError`` if it is not known."""
+
+    async def approve(self, agent_id: str) -> Agent:
+        """Make a pending agent active and its school approved. Raises ``RefusedError``."""
+
+    async def revoke_agent(self, agent_id: str) -> Agent:
+        """Refuse an agent's credential from now on. Raises ``RefusedError`` if it is not known."""

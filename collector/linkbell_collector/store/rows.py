@@ -1,0 +1,213 @@
+"""Rows to domain objects and back, and the small transactions of operators and enrolment. Any SQL database.
+
+Every function takes the connection of a transaction that its caller opened.
+"""
+
+from collections.abc import Collection, Sequence
+
+import sqlalchemy as sa
+
+from linkbell_collector.domain import (
+    Agent,
+    AgentReport,
+    AgentState,
+    DatedRecord,
+    Directory,
+    Enrolled,
+    School,
+    TimeQuality,
+    Token,
+)
+from linkbell_collector.enrolment import Grant, decide, wanted_school
+from linkbell_collector.errors import RefusedError
+from linkbell_collector.secret import digest, new_id
+from linkbell_collector.store import schema as tables
+from linkbell_collector.store.schema import agents, schools, series, tokens
+from linkbell_wire import AnyRecord
+from linkbell_wire.enrolment import EnrolRequest
+from linkbell_wire.records import RECORD_ADAPTER
+
+
+def read_directory(connection: sa.Connection) -> Directory:
+    """Return all schools and agents, in two queries."""
+    return Directory(
+        schools={row.id: _school(row) for row in connection.execute(sa.select(schools))},
+        agents={row.credential_hash: _agent(row) for row in connection.execute(sa.select(agents))},
+    )
+
+
+def read_tokens(connection: sa.Connection) -> list[Token]:
+    """Return all join tokens, newest first."""
+    query = sa.select(tokens).order_by(tokens.c.created_us.desc(), tokens.c.id)
+    return [_token(row) for row in connection.execute(query)]
+
+
+def insert_school(connection: sa.Connection, school: School, now_us: int) -> None:
+    """Add a school. Raises :class:`RefusedError` if there is one with its id."""
+    if find_school(connection, school.id) is not None:
+        raise RefusedError(f"school {school.id} is known already", "change it with: schools add --update")
+    connection.execute(schools.insert().values(**_school_values(school), created_us=now_us))
+
+
+def update_school(connection: sa.Connection, school: School) -> None:
+    """Replace a school. Raises :class:`RefusedError` if there is none with its id."""
+    changed = connection.execute(schools.update().where(schools.c.id == school.id).values(**_school_values(school)))
+    if changed.rowcount == 0:
+        raise RefusedError(f"school {school.id} is not known", "list the schools with: schools list")
+
+
+def find_school(connection: sa.Connection, school_id: str) -> School | None:
+    """Return the school with this id."""
+    row = connection.execute(sa.select(schools).where(schools.c.id == school_id)).one_or_none()
+    return None if row is None else _school(row)
+
+
+def insert_token(connection: sa.Connection, token: Token, token_hash: bytes) -> bool:
+    """Add a join token, and its school if that is new. Return whether the school was made."""
+    created = token.school is not None and find_school(connection, token.school) is None
+    if created and token.school is not None:
+        insert_school(connection, School(token.school), token.created_us)
+    connection.execute(
+        tokens.insert().values(
+            id=token.id,
+            hash=token_hash,
+            school=token.school,
+            region=token.region,
+            uses=token.uses,
+            used=token.used,
+            expires_us=token.expires_us,
+            created_us=token.created_us,
+        )
+    )
+    return created
+
+
+def revoke_token(connection: sa.Connection, token_id: str, now_us: int) -> None:
+    """Make a join token useless. Raises :class:`RefusedError` if it is not known."""
+    update = tokens.update().where(tokens.c.id == token_id)
+    revoked_us = sa.func.coalesce(tokens.c.revoked_us, now_us)
+    if connection.execute(update.values(revoked_us=revoked_us)).rowcount == 0:
+        raise RefusedError(f"there is no join token {token_id}", "list them with: tokens list")
+
+
+def set_agent_state(connection: sa.Connection, agent_id: str, state: AgentState) -> Agent:
+    """Approve (with its school) or revoke an agent. Raises :class:`RefusedError`."""
+    row = connection.execute(sa.select(agents).where(agents.c.id == agent_id)).one_or_none()
+    if row is None:
+        raise RefusedError(f"there is no agent {agent_id}", "list them with: agents list")
+    if state is AgentState.ACTIVE and row.state == AgentState.REVOKED:
+        raise RefusedError(f"agent {agent_id} was revoked, and stays so", "enrol the box anew with a new join token")
+    connection.execute(agents.update().where(agents.c.id == agent_id).values(state=state.value))
+    if state is AgentState.ACTIVE:
+        connection.execute(schools.update().where(schools.c.id == row.school).values(approved=1))
+    return _agent(connection.execute(sa.select(agents).where(agents.c.id == agent_id)).one())
+
+
+def enrol(connection: sa.Connection, request: EnrolRequest, credential_hash: bytes, now_us: int) -> Enrolled:
+    """Take a join token for a credential. Raises ``CollectorError`` before anything is written."""
+    row = connection.execute(sa.select(tokens).where(tokens.c.hash == digest(request.token))).one_or_none()
+    token = None if row is None else _token(row)
+    school = None if token is None else find_school(connection, wanted_school(request, token))
+    again = None if token is None else _enrolled_before(connection, request, token)
+    grant = decide(request, token, school, again, now_us)
+    assert token is not None
+    if grant.again is not None:
+        connection.execute(
+            agents.update().where(agents.c.key == grant.again.key).values(credential_hash=credential_hash)
+        )
+        return Enrolled(grant.again, school_created=False)
+    if grant.create_school:
+        insert_school(connection, School(grant.school, region=token.region, approved=False), now_us)
+    connection.execute(tokens.update().where(tokens.c.id == token.id).values(used=tokens.c.used + 1))
+    return Enrolled(_insert_agent(connection, request, grant, (token.id, credential_hash), now_us), grant.create_school)
+
+
+def _insert_agent(
+    connection: sa.Connection, request: EnrolRequest, grant: Grant, keys: tuple[str, bytes], now_us: int
+) -> Agent:
+    values = {
+        "id": new_id("agent"),
+        "school": grant.school,
+        "name": request.name,
+        "state": grant.state.value,
+        "token": keys[0],
+        "credential_hash": keys[1],
+        "installation": None if request.installation is None else str(request.installation),
+        "version": request.version,
+        "enrolled_us": now_us,
+        "missing": 0,
+        "refused": 0,
+    }
+    return _agent(connection.execute(agents.insert().values(values).returning(*agents.c)).one())
+
+
+def _enrolled_before(connection: sa.Connection, request: EnrolRequest, token: Token) -> Agent | None:
+    if request.installation is None:
+        return None
+    same = (agents.c.token == token.id) & (agents.c.installation == str(request.installation))
+    row = connection.execute(sa.select(agents).where(same)).one_or_none()
+    return None if row is None else _agent(row)
+
+
+def series_of(connection: sa.Connection, *, agents: Collection[int], kinds: Sequence[str]) -> list[tuple[int, str]]:
+    """Return the series of these kinds and agents, each with its school."""
+    query = sa.select(series.c.id, series.c.agent, tables.agents.c.school).join_from(series, tables.agents)
+    found = connection.execute(query.where(series.c.kind.in_(kinds)))
+    wanted = frozenset(agents)  # filtered here: there may be more agents than a statement takes parameters
+    return [(row.id, row.school) for row in found if row.agent in wanted]
+
+
+def dated_record(at_us: int, clock: int, body: str) -> DatedRecord:
+    """Return a stored record. Raises :class:`pydantic.ValidationError` if ``body`` was tampered with."""
+    record: AnyRecord = RECORD_ADAPTER.validate_json(body)
+    return DatedRecord(record, at_us, TimeQuality(clock))
+
+
+def _school(row: sa.Row[tuple[object, ...]]) -> School:
+    values = dict(row._mapping)
+    del values["created_us"]
+    return School(**{**values, "approved": bool(values["approved"])})
+
+
+def _school_values(school: School) -> dict[str, object]:
+    columns = [column.name for column in schools.c if column.name != "created_us"]
+    return {**{name: getattr(school, name) for name in columns}, "approved": int(school.approved)}
+
+
+def _agent(row: sa.Row[tuple[object, ...]]) -> Agent:
+    values = row._mapping
+    report = None
+    if values["report_us"] is not None:
+        report = AgentReport(
+            version=values["version"],
+            spooled=values["spooled"],
+            dropped=values["dropped"],
+            rejected=values["rejected"],
+            clock_offset_s=values["clock_offset_s"],
+            received_us=values["report_us"],
+        )
+    return Agent(
+        key=values["key"],
+        id=values["id"],
+        school=values["school"],
+        state=AgentState(values["state"]),
+        name=values["name"],
+        report=report,
+        missing=values["missing"],
+        refused=values["refused"],
+        enrolled_us=values["enrolled_us"],
+    )
+
+
+def _token(row: sa.Row[tuple[object, ...]]) -> Token:
+    values = row._mapping
+    return Token(
+        id=values["id"],
+        school=values["school"],
+        region=values["region"],
+        uses=values["uses"],
+        used=values["used"],
+        expires_us=values["expires_us"],
+        created_us=values["created_us"],
+        revoked=values["revoked_us"] is not None,
+    )

@@ -1,0 +1,137 @@
+"""The tables, as SQLAlchemy Core sees them. Why they look like this: docs/decisions/0002-sqlite-layout.md.
+
+Times are whole microseconds since 1970 (UTC), rates bits per second, secrets SHA-256 hashes. The tables are made by
+the migrations; a test holds the two together.
+"""
+
+import sqlalchemy as sa
+
+HEAD = "0001"
+"""Newest migration; a test compares it with the folder of migrations."""
+
+metadata = sa.MetaData()
+
+# SQLite's 64-bit integer is called INTEGER; other databases need the larger type by name.
+Int64 = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+schools = sa.Table(
+    "schools",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text),
+    sa.Column("region", sa.Text),
+    sa.Column("district", sa.Text),
+    sa.Column("provider", sa.Text),
+    sa.Column("technology", sa.Text),
+    sa.Column("latitude", sa.REAL),
+    sa.Column("longitude", sa.REAL),
+    sa.Column("timezone", sa.Text, nullable=False),
+    sa.Column("download_floor_bps", sa.REAL),
+    sa.Column("upload_floor_bps", sa.REAL),
+    sa.Column("approved", sa.Integer, nullable=False),
+    sa.Column("created_us", Int64, nullable=False),
+    sqlite_strict=True,
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("hash", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("school", sa.Text, sa.ForeignKey("schools.id")),
+    sa.Column("region", sa.Text),
+    sa.Column("uses", sa.Integer, nullable=False),
+    sa.Column("used", sa.Integer, nullable=False),
+    sa.Column("expires_us", Int64, nullable=False),
+    sa.Column("created_us", Int64, nullable=False),
+    sa.Column("revoked_us", Int64),
+    sa.CheckConstraint("(school IS NULL) <> (region IS NULL)", name="tokens_of_school_or_region"),
+    sa.CheckConstraint("used BETWEEN 0 AND uses", name="tokens_used_within_uses"),
+    sqlite_strict=True,
+)
+
+agents = sa.Table(
+    "agents",
+    metadata,
+    sa.Column("key", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("school", sa.Text, sa.ForeignKey("schools.id"), nullable=False),
+    sa.Column("name", sa.Text),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("credential_hash", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("token", sa.Text, sa.ForeignKey("tokens.id"), nullable=False),
+    sa.Column("installation", sa.Text),
+    sa.Column("enrolled_us", Int64, nullable=False),
+    sa.Column("version", sa.Text),
+    sa.Column("spooled", Int64),
+    sa.Column("dropped", Int64),
+    sa.Column("rejected", Int64),
+    sa.Column("clock_offset_s", sa.REAL),
+    sa.Column("report_us", Int64),
+    sa.Column("missing", Int64, nullable=False),
+    sa.Column("refused", Int64, nullable=False),
+    sa.CheckConstraint("state IN ('active', 'pending', 'revoked')", name="agents_state_known"),
+    sa.Index("agents_school", "school"),
+    sa.Index("agents_installation", "token", "installation", unique=True),
+    sqlite_strict=True,
+)
+
+streams = sa.Table(
+    "streams",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("agent", sa.Integer, sa.ForeignKey("agents.key"), nullable=False),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("max_seq", Int64, nullable=False),
+    sa.Column("settled", Int64, nullable=False),
+    sa.UniqueConstraint("agent", "stream"),
+    sqlite_strict=True,
+)
+
+series = sa.Table(
+    "series",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("agent", sa.Integer, sa.ForeignKey("agents.key"), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("uplink", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.UniqueConstraint("agent", "kind", "uplink", "target"),
+    sqlite_strict=True,
+)
+
+records = sa.Table(
+    "records",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("stream", sa.Integer, sa.ForeignKey("streams.id"), nullable=False),
+    sa.Column("seq", Int64, nullable=False),
+    sa.Column("series", sa.Integer, sa.ForeignKey("series.id"), nullable=False),
+    sa.Column("at_us", Int64, nullable=False),
+    sa.Column("received_us", Int64, nullable=False),
+    sa.Column("clock", sa.Integer, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.UniqueConstraint("stream", "seq"),
+    sa.Index("records_series_at", "series", "at_us"),
+    sqlite_strict=True,
+)
+
+refusals = sa.Table(
+    "refusals",
+    metadata,
+    sa.Column("stream", sa.Integer, sa.ForeignKey("streams.id"), primary_key=True),
+    sa.Column("seq", Int64, primary_key=True),
+    sa.Column("received_us", Int64, nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
+heartbeat = sa.Table(
+    "heartbeat",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at_us", Int64, nullable=False),
+    sqlite_strict=True,
+)

@@ -1,0 +1,112 @@
+"""The collector's own health, as Prometheus metrics in a registry of its own. Listed in docs/metrics.md."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from linkbell_collector.ingest.batches import REJECTION_CODES
+from linkbell_collector.ingest.service import Receipt
+from linkbell_wire import ErrorCode, __version__
+
+SETTLED = "settled"
+_DURATIONS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SIZES = (1, 5, 10, 30, 60, 100, 250, 500, 1000, 2500, 5000)
+
+
+class Telemetry:
+    """Every counter exists, at zero, from the start."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        Info("linkbell_collector_build", "Version of the collector.", registry=registry).info({"version": __version__})
+        self._batches = Counter("linkbell_collector_batches", "Batches by outcome.", ["outcome"], registry=registry)
+        self._batch_duration = Histogram(
+            "linkbell_collector_batch_duration_seconds",
+            "From the whole body read to the answer, by outcome.",
+            ["outcome"],
+            registry=registry,
+            buckets=_DURATIONS_S,
+        )
+        self._records = Counter("linkbell_collector_records", "Records by outcome.", ["outcome"], registry=registry)
+        self._rejected = Counter(
+            "linkbell_collector_records_rejected", "Records refused for good, by code.", ["code"], registry=registry
+        )
+        self._batch_records = Histogram(
+            "linkbell_collector_batch_records", "Records in a settled batch.", registry=registry, buckets=_SIZES
+        )
+        self._enrolments = Counter(
+            "linkbell_collector_enrolments", "Enrolments by outcome.", ["outcome"], registry=registry
+        )
+        self._commits = Counter(
+            "linkbell_collector_commits", "Group commits that held records, by outcome.", ["outcome"], registry=registry
+        )
+        self._commit_duration = Histogram(
+            "linkbell_collector_commit_duration_seconds",
+            "Duration of one group commit, fsync included.",
+            registry=registry,
+            buckets=_DURATIONS_S,
+        )
+        self._commit_records = Histogram(
+            "linkbell_collector_commit_records", "Records in one group commit.", registry=registry, buckets=_SIZES
+        )
+        self._requests = Counter(
+            "linkbell_collector_http_requests",
+            "Requests answered, by route and status.",
+            ["route", "status"],
+            registry=registry,
+        )
+        self._zero()
+
+    def _zero(self) -> None:
+        for outcome in (SETTLED, *ErrorCode):
+            self._batches.labels(str(outcome))
+        for outcome in ("active", "pending", *ErrorCode):
+            self._enrolments.labels(str(outcome))
+        for outcome in ("settled", "refused"):
+            self._batch_duration.labels(outcome)
+        for outcome in ("stored", "duplicate", "rejected"):
+            self._records.labels(outcome)
+        for code in REJECTION_CODES:
+            self._rejected.labels(code)
+        for outcome in ("done", "failed"):
+            self._commits.labels(outcome)
+
+    def watch(self, name: str, help_text: str, read: Callable[[], float]) -> None:
+        """Export ``read()`` as a gauge at every scrape."""
+        Gauge(name, help_text, registry=self.registry).set_function(read)
+
+    def batch_settled(self, receipt: Receipt, duration_s: float) -> None:
+        """Count a batch that was answered 200."""
+        self._batches.labels(SETTLED).inc()
+        self._batch_duration.labels("settled").observe(duration_s)
+        self._batch_records.observe(receipt.stored + receipt.duplicate + len(receipt.rejected))
+        self._records.labels("stored").inc(receipt.stored)
+        self._records.labels("duplicate").inc(receipt.duplicate)
+        self._records.labels("rejected").inc(len(receipt.rejected))
+        for rejection in receipt.rejected:
+            self._rejected.labels(rejection.code).inc()
+
+    def batch_refused(self, code: ErrorCode, duration_s: float) -> None:
+        """Count a batch that was refused whole."""
+        self._batches.labels(code.value).inc()
+        self._batch_duration.labels("refused").observe(duration_s)
+
+    def enrolment(self, outcome: str) -> None:
+        """Count an enrolment by the agent's status or the code of the refusal."""
+        self._enrolments.labels(outcome).inc()
+
+    def commit(self, records: int, duration_s: float, *, failed: bool) -> None:
+        """Count a group commit."""
+        self._commits.labels("failed" if failed else "done").inc()
+        self._commit_duration.observe(duration_s)
+        self._commit_records.observe(records)
+
+    def request(self, route: str, status: int) -> None:
+        """Count an answered request."""
+        self._requests.labels(route, str(status)).inc()
