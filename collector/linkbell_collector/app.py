@@ -113,7 +113,11 @@ class Application:
 
     async def _listen(self, application: web.Application) -> None:
         runner = web.AppRunner(
-            application, access_log=None, handle_signals=False, shutdown_timeout=self._settings.shutdown_s
+            application,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=self._settings.shutdown_s,
+            auto_decompress=False,  # see http/compression.py
         )
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)

@@ -36,6 +36,7 @@ def run(parsed: argparse.Namespace) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from linkbell_collector import app  # late, so that --help is quick
 
     try:

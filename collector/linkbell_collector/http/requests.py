@@ -3,11 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 
-import aiohttp
 from aiohttp import web
 
 from linkbell_collector.domain import Agent, AgentState
 from linkbell_collector.errors import CollectorError
+from linkbell_collector.http import compression
 from linkbell_collector.http.errors import too_large
 from linkbell_collector.registry import Registry
 from linkbell_collector.secret import digest
@@ -34,6 +34,27 @@ async def read_json_body(request: web.Request, limits: BodyLimits) -> bytes:
             f"the body is {request.content_type!r}, not JSON"[:200],
             "send it with Content-Type: application/json, and Content-Encoding: gzip if it is compressed",
         )
+    encoding = request.headers.get("Content-Encoding", compression.IDENTITY).strip().lower()
+    if encoding not in compression.ENCODINGS:
+        raise CollectorError(
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            f"the body is packed as {encoding!r}, which is not understood"[:200],
+            "send it as it is, or with Content-Encoding: gzip",
+        )
+    raw = await _read(request, limits)
+    try:
+        return compression.unpack(raw, encoding, limits.max_bytes)
+    except compression.TooLargeError as error:
+        raise too_large(limits.max_bytes) from error
+    except compression.BrokenError as error:
+        raise CollectorError(
+            ErrorCode.INVALID_REQUEST,
+            f"the body cannot be decompressed: {error}",
+            "check Content-Encoding and the compression; nothing was stored",
+        ) from error
+
+
+async def _read(request: web.Request, limits: BodyLimits) -> bytes:
     try:
         async with asyncio.timeout(limits.timeout_s):
             return await request.read()
@@ -46,11 +67,11 @@ async def read_json_body(request: web.Request, limits: BodyLimits) -> bytes:
             "send the records in smaller batches if the line is slow",
             retry_after_s=5,
         ) from error
-    except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, web.PayloadAccessError) as error:
+    except web.RequestPayloadError as error:
         raise CollectorError(
             ErrorCode.INVALID_REQUEST,
-            "the body cannot be decompressed or is cut off",
-            "check Content-Encoding and the compression; nothing was stored",
+            "the body is cut off or its chunks make no sense",
+            "send it again, whole; nothing was stored",
         ) from error
 
 
