@@ -37,10 +37,9 @@ _GOOD_CLOSES = (frames.CLOSE_NORMAL, frames.CLOSE_GOING_AWAY, None)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What the server said, and when it arrived: seconds since the end of the handshake, bytes acknowledged by then."""
+    """What the server said, and when it arrived: seconds since the end of the handshake."""
 
     arrived_s: float
-    acked_bytes: int | None
     tcp: TcpInfoMessage
 
 
@@ -172,9 +171,7 @@ class Exchange:
         except ValidationError:
             return  # ndt7 lets a client ignore them all
         if measurement.tcp is not None and not self._decided.done():
-            info = self._connection.info()
-            acked = None if info is None else info.bytes_acked
-            self._ending.claims.append(Claim(self._elapsed_s(), acked, measurement.tcp))
+            self._ending.claims.append(Claim(self._elapsed_s(), measurement.tcp))
 
     def _flush_outbox(self) -> None:
         """Send a waiting control frame; what does not fit now goes with the next tick."""

@@ -228,8 +228,8 @@ class Download(Session):
 
     @property
     def payload_bytes(self) -> int:
-        """Payload handed to the line so far."""
-        return max(0, self._sent_bytes - self._transport.get_write_buffer_size())
+        """Payload handed to the line so far, in whole messages: a transport that is gone tells no more."""
+        return self._sent_bytes - self._message_bytes if self._paused else self._sent_bytes
 
     def begin(self) -> None:
         """Take the connection over and start to send."""

@@ -1,0 +1,156 @@
+"""What a test is worth, decided from what is known when it is over."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linkbell_agent.ndt7.exchange import Claim, Ending
+from linkbell_agent.ndt7.judge import judge
+from linkbell_agent.ndt7.rules import Caps, Sample
+from linkbell_wire.failures import Failure, FailureCode, Operation
+from linkbell_wire.ndt7.measurement import TcpInfoMessage
+from linkbell_wire.words import Direction, Stop
+
+DOWN, UP = Direction.DOWNLOAD, Direction.UPLOAD
+
+
+def claim(arrived_s: float, **tcp: int) -> Claim:
+    return Claim(arrived_s, TcpInfoMessage(**tcp))
+
+
+def ending(stop: Stop, elapsed_s: float, count: int, *claims: Claim) -> Ending:
+    return Ending(stop=stop, sample=Sample(elapsed_s, count), cost_bytes=count + 1000, claims=list(claims))
+
+
+def test_a_download_is_what_arrived_here_over_the_time_it_took() -> None:
+    result = judge(DOWN, ending(Stop.TIME, 10.0, 12_500_000, claim(9.9, bytes_acked=10**12)), 10.0)
+    assert result.bps == 10_000_000
+    assert result.bytes == 12_501_000
+    assert result.stop is Stop.TIME
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "count", "code"),
+    [
+        (1.9, 10**9, FailureCode.CONNECTION_CLOSED),
+        (0.0, 0, FailureCode.CONNECTION_CLOSED),
+        (2.0, 8191, FailureCode.NO_DATA),
+    ],
+)
+def test_a_server_that_ends_too_early_gives_no_number(elapsed_s: float, count: int, code: FailureCode) -> None:
+    result = judge(DOWN, ending(Stop.SERVER, elapsed_s, count), 10.0)
+    assert result.failure == Failure(operation=Operation.RECEIVE, code=code)
+    assert result.bps is None
+    assert result.bytes == count + 1000
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "asked_s", "stop"),
+    [(2.0, 10.0, Stop.SERVER), (9.4, 10.0, Stop.SERVER), (9.6, 10.0, Stop.TIME), (0.6, 1.0, Stop.SERVER)],
+)
+def test_a_server_that_ends_after_a_real_amount_gives_a_result(elapsed_s: float, asked_s: float, stop: Stop) -> None:
+    result = judge(DOWN, ending(Stop.SERVER, elapsed_s, 10**6), asked_s)
+    assert result.stop is stop
+    assert result.bps == pytest.approx(8e6 / elapsed_s)
+
+
+def test_a_test_that_brought_almost_nothing_is_no_slow_line() -> None:
+    result = judge(UP, ending(Stop.TIME, 10.0, 100), 10.0)
+    assert result.failure == Failure(operation=Operation.SEND, code=FailureCode.NO_DATA)
+
+
+def test_a_failure_keeps_what_it_cost() -> None:
+    failure = Failure(operation=Operation.RECEIVE, code=FailureCode.CONNECTION_RESET)
+    result = judge(DOWN, Ending(failure=failure, sample=Sample(3.0, 5000), cost_bytes=6000), 10.0)
+    assert (result.failure, result.bytes, result.duration_s, result.stop) == (failure, 6000, 3.0, None)
+
+
+MIB = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("claims", "bps"),
+    [
+        pytest.param([], 8e6, id="no claim: what our kernel saw acknowledged"),
+        pytest.param([claim(9.8, bytes_received=9 * MIB, elapsed_us=9_800_000)], 72e6 / 9.8, id="believable"),
+        pytest.param(
+            [claim(9.8, bytes_received=5 * MIB, elapsed_us=9_800_000)], 40e6 / 9.8, id="less than acked: a proxy"
+        ),
+        pytest.param([claim(9.8, bytes_received=99 * MIB, elapsed_us=9_800_000)], 8e6, id="too many bytes"),
+        pytest.param([claim(9.8, bytes_received=9 * MIB, elapsed_us=1_000_000)], 8e6, id="too little time"),
+        pytest.param([claim(7.9, bytes_received=MIB, elapsed_us=7_900_000)], 8e6, id="too old"),
+        pytest.param([claim(9.8, bytes_received=0, elapsed_us=9_800_000)], 8e6, id="nothing received"),
+        pytest.param([claim(9.8, bytes_received=9 * MIB)], 8e6, id="no time"),
+        pytest.param(
+            [
+                claim(9.5, bytes_received=9 * MIB, elapsed_us=9_500_000),
+                claim(9.8, bytes_received=99 * MIB, elapsed_us=9_800_000),
+            ],
+            72e6 / 9.5,
+            id="the latest believable one",
+        ),
+    ],
+)
+def test_an_upload_is_the_servers_number_if_it_can_be_true(claims: list[Claim], bps: float) -> None:
+    assert judge(UP, ending(Stop.TIME, 10.0, 10 * MIB, *claims), 10.0).bps == pytest.approx(bps)
+
+
+def test_frame_headers_and_tls_are_not_counted_as_payload() -> None:
+    given_ending = ending(Stop.TIME, 10.0, 10 * MIB, claim(9.9, bytes_received=10 * MIB, elapsed_us=10_000_000))
+    given_ending.payload_share = 0.99
+    assert judge(UP, given_ending, 10.0).bps == pytest.approx(0.99 * 8e6)
+
+
+def test_round_trips_of_a_download_are_the_servers_and_bounded() -> None:
+    claims = [
+        claim(1.0, rtt_us=20_000, min_rtt_us=10_000),
+        claim(2.0, rtt_us=90_000, min_rtt_us=9_000),
+        claim(3.0, rtt_us=30_000, min_rtt_us=9_000, bytes_sent=1000, bytes_retransmitted=10),
+    ]
+    result = judge(DOWN, ending(Stop.TIME, 10.0, 10**6, *claims), 10.0)
+    assert (result.rtt_min_s, result.rtt_loaded_s, result.retransmit_ratio) == (0.009, 0.03, 0.01)
+    nonsense = claim(1.0, rtt_us=0, min_rtt_us=10**15, bytes_sent=1, bytes_retransmitted=2)
+    result = judge(DOWN, ending(Stop.TIME, 10.0, 10**6, nonsense), 10.0)
+    assert (result.rtt_min_s, result.rtt_loaded_s, result.retransmit_ratio) == (None, None, None)
+
+
+COUNTERS = st.none() | st.integers(min_value=0, max_value=2**63 - 1)
+
+
+@given(
+    st.sampled_from(Direction),
+    st.sampled_from(Stop),
+    st.just(0.0) | st.floats(min_value=0.01, max_value=15),
+    st.integers(min_value=0, max_value=10**10),
+    st.lists(
+        st.builds(
+            Claim,
+            st.floats(min_value=0, max_value=15),
+            st.builds(
+                TcpInfoMessage,
+                elapsed_us=COUNTERS,
+                bytes_received=COUNTERS,
+                bytes_sent=COUNTERS,
+                bytes_retransmitted=COUNTERS,
+                rtt_us=COUNTERS,
+                min_rtt_us=COUNTERS,
+            ),
+        ),
+        max_size=4,
+    ),
+)
+def test_whatever_a_server_claims_the_result_can_be_recorded_and_no_claim_makes_an_upload_faster(
+    direction: Direction, stop: Stop, elapsed_s: float, count: int, claims: list[Claim]
+) -> None:
+    result = judge(direction, ending(stop, elapsed_s, count, *claims), 10.0)
+    if result.bps is not None:
+        assert result.bps <= count * 8 / elapsed_s * 1.1
+
+
+def test_caps_hold_before_any_other_rule_is_asked() -> None:
+    caps = Caps(10.0, 1000, then=lambda sample: Stop.STABLE if sample.elapsed_s > 3 else None)
+    assert caps(Sample(1.0, 999)) is None
+    assert caps(Sample(1.0, 1000)) is Stop.BYTES
+    assert caps(Sample(10.0, 10)) is Stop.TIME
+    assert caps(Sample(3.5, 10)) is Stop.STABLE
+    assert Caps(10.0)(Sample(9.9, 10**15)) is None
