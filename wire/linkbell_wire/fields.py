@@ -41,7 +41,8 @@ class WireModel(BaseModel):
 
 
 # Control characters (C0, C1), line separators, and what makes text read in another order than it is written.
-_NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+_NOT_TEXT = re.compile(f"[{_UNPRINTABLE}]")
 
 
 def _is_real_text(value: str) -> str:
@@ -72,13 +73,12 @@ Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_LENGTH), AfterValida
 """A short piece of text for people, any script."""
 
 Host = Annotated[
-    str, StringConstraints(min_length=1, max_length=MAX_HOST_LENGTH, pattern=r"^[^\s\x00-\x20\x7f-\x9f/?#@]+$")
+    str, StringConstraints(min_length=1, max_length=MAX_HOST_LENGTH, pattern=rf"^[^\s{_UNPRINTABLE}/?#@]+$")
 ]
 """A host name or an address, as configured."""
 
-Url = Annotated[
-    str, StringConstraints(pattern=r"^(https?|wss?)://[^\s\x00-\x20\x7f-\x9f]+$", max_length=MAX_URL_LENGTH)
-]
+Url = Annotated[str, StringConstraints(max_length=MAX_URL_LENGTH, pattern=rf"^(https?|wss?)://[^\s{_UNPRINTABLE}]+$")]
+"""A link that may be shown: nothing but the web's schemes."""
 
 Timestamp = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(_as_iso, when_used="json")]
 """UTC, to the millisecond on the wire. The year 1970 is legal: a box without a clock battery starts there."""
