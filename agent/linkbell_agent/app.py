@@ -6,13 +6,13 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 from linkbell_agent.clock import SystemClock
-from linkbell_agent.collector_api import HttpCollectorApi
+from linkbell_agent.collector_api import CollectorApi, HttpCollectorApi
 from linkbell_agent.configuration import ConfigurationKeeper
 from linkbell_agent.enrolment import Enrolled, check_url, enrol
 from linkbell_agent.files import StateError, prepare_folder
@@ -48,6 +48,7 @@ class Agent:
     runner: Runner
     spool: Spool
     identity: Identity | None
+    connections: tuple[HttpCollectorApi, ...]
     lock: int
 
 
@@ -84,7 +85,11 @@ def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[R
         )
         details: dict[str, str | bool | int | float | None] = {"file": disk.set_aside.name}
         spool.append(EventRecord(**context.stamp(), event=EventName.SPOOL_SET_ASIDE, details=details))
-    reporting = None if identity is None else _reporting(settings, identity, spool, context)
+    # A connection of its own for each: a configuration must not wait behind a long row of batches.
+    connections = (
+        () if identity is None else (HttpCollectorApi(identity.collector), HttpCollectorApi(identity.collector))
+    )
+    reporting = None if identity is None else _reporting(settings, identity, spool, context, connections)
     keeper = None if reporting is None else reporting[1]
     runner = Runner(
         PROBES,
@@ -100,23 +105,26 @@ def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[R
             on_record=on_record,
         ),
     )
-    return Agent(runner, spool, identity, lock)
+    return Agent(runner, spool, identity, connections, lock)
 
 
 def _reporting(
-    settings: Settings, identity: Identity, spool: Spool, context: ProbeContext
+    settings: Settings,
+    identity: Identity,
+    spool: Spool,
+    context: ProbeContext,
+    connections: Sequence[CollectorApi],
 ) -> tuple[Sender, ConfigurationKeeper]:
     credential = identity.credential.get_secret_value()
     sender = Sender(
         spool,
-        HttpCollectorApi(identity.collector),
+        connections[0],
         credential,
         context.clock,
         Backoff(random.SystemRandom()),
         batch_records=settings.report.batch_records,
     )
-    # A connection of its own: a configuration must not wait behind a long row of batches.
-    return sender, ConfigurationKeeper(HttpCollectorApi(identity.collector), credential, settings.state)
+    return sender, ConfigurationKeeper(connections[1], credential, settings.state)
 
 
 def _open_spool(settings: Settings) -> SpoolFile:
@@ -159,6 +167,8 @@ async def run(agent: Agent) -> None:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+        for connection in agent.connections:
+            connection.close()
         with contextlib.suppress(OSError):
             os.close(agent.lock)
 

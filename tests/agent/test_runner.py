@@ -1,0 +1,207 @@
+"""The running agent: what is measured when, what happens when a part breaks, and that a stop keeps everything."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+from linkbell_agent.clock import SystemClock
+from linkbell_agent.net import Uplink
+from linkbell_agent.plan import Plan
+from linkbell_agent.probes.base import PingRequest, ProbeContext, SpeedRequest
+from linkbell_agent.runner import Probes, Runner, RunnerOptions
+from linkbell_agent.spool import Spool
+from linkbell_agent.spool_file import SpoolFile
+from linkbell_wire.configuration import SpeedServer, TargetConfiguration
+from linkbell_wire.failures import FailureCode
+from linkbell_wire.records import EventRecord, PingRecord, Record, SkipRecord, SpeedRecord, SpeedResult
+from linkbell_wire.words import Engine, EventName, Layer, PingMethod, SkipReason, Stop, Trigger
+
+GATEWAY = TargetConfiguration(name="gateway", layer=Layer.GATEWAY, host="192.0.2.1")
+PLAN = Plan(
+    targets=(GATEWAY,),
+    ping_interval_s=0.1,
+    ping_count=1,
+    speed_enabled=True,
+    speed_per_day=3,
+    speed_max_duration_s=1,
+    speed_max_bytes=None,
+    servers=(SpeedServer(url="ws://192.0.2.7:8471"),),
+)
+
+
+async def quick_ping(request: PingRequest, context: ProbeContext) -> Record:
+    return PingRecord(
+        **context.stamp(),
+        target=request.target.name,
+        layer=request.target.layer,
+        host=request.target.host,
+        method=PingMethod.ICMP,
+        sent=0,
+        received=0,
+    )
+
+
+class Line:
+    """A speed probe that takes a while, and a ping that would notice."""
+
+    def __init__(self, duration_s: float = 0.3) -> None:
+        self.duration_s = duration_s
+        self.is_loaded = False
+        self.pings_under_load = 0
+
+    async def speed(self, request: SpeedRequest, context: ProbeContext) -> Record:
+        self.is_loaded = True
+        await asyncio.sleep(self.duration_s)
+        self.is_loaded = False
+        result = SpeedResult(bps=1e6, bytes=1000, duration_s=1, stop=Stop.TIME)
+        return SpeedRecord(
+            **context.stamp(),
+            engine=Engine.NDT7,
+            server=request.servers[0].url,
+            trigger=request.trigger,
+            download=result,
+        )
+
+    async def ping(self, request: PingRequest, context: ProbeContext) -> Record:
+        self.pings_under_load += self.is_loaded
+        return await quick_ping(request, context)
+
+
+class Bench:
+    """A runner at work, and what it kept."""
+
+    runner: Runner
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self._kept = asyncio.Event()
+
+    def keep(self, record: Record) -> None:
+        self.records.append(record)
+        self._kept.set()
+
+    async def until(self, condition: Callable[[list[Record]], object]) -> None:
+        async with asyncio.timeout(20):
+            while not condition(self.records):
+                self._kept.clear()
+                await self._kept.wait()
+
+
+@asynccontextmanager
+async def working(folder: Path, plan: Plan, probes: Probes, *, speed_now: bool = False) -> AsyncIterator[Bench]:
+    context = ProbeContext(Uplink(), SystemClock())
+    spool = Spool(SpoolFile(folder / "spool.db"), uuid4(), context.clock, max_records=1000, flush_after_s=600)
+    bench = Bench()
+    options = RunnerOptions(
+        seed="agent-1",
+        state=folder,
+        report_interval_s=1,
+        speed_now=speed_now,
+        on_record=bench.keep,
+    )
+    bench.runner = Runner(probes, context, lambda: plan, spool, None, options)
+    task = asyncio.create_task(bench.runner.run())
+    try:
+        yield bench
+    finally:
+        bench.runner.stop()
+        async with asyncio.timeout(5):
+            await task
+
+
+def kinds(records: list[Record], kind: type[Record]) -> list[Record]:
+    return [record for record in records if isinstance(record, kind)]
+
+
+async def test_pings_go_on_and_a_stop_keeps_everything_in_order(tmp_path: Path) -> None:
+    line = Line()
+    async with working(tmp_path, replace(PLAN, speed_enabled=False), Probes(quick_ping, line.speed)) as bench:
+        await bench.until(lambda records: len(kinds(records, PingRecord)) >= 3)
+    file = SpoolFile(tmp_path / "spool.db")
+    kept = [record.seq for record in file.oldest(100)]
+    file.close()
+    assert kept == [record.seq for record in bench.records] == list(range(len(kept)))
+    last = bench.records[-1]
+    assert isinstance(last, EventRecord)
+    assert last.event is EventName.STOP
+
+
+async def test_a_new_installation_tests_at_once_and_never_pings_under_its_own_load(tmp_path: Path) -> None:
+    line = Line()
+    async with working(tmp_path, PLAN, Probes(line.ping, line.speed)) as bench:
+        await bench.until(lambda records: kinds(records, SpeedRecord))
+        count = len(bench.records)
+        await bench.until(lambda records: len(records) > count + 2)
+    speeds = kinds(bench.records, SpeedRecord)
+    assert len(speeds) == 1
+    assert line.pings_under_load == 0
+    assert [speed.trigger for speed in speeds if isinstance(speed, SpeedRecord)] == [Trigger.SLOT]
+
+
+async def test_a_box_that_tested_before_waits_for_its_moment(tmp_path: Path) -> None:
+    (tmp_path / "speed-slot").write_text("2020-01-01/0of3")
+    line = Line(0)
+    async with working(tmp_path, PLAN, Probes(line.ping, line.speed)) as bench:
+        await asyncio.sleep(3)
+    assert kinds(bench.records, SpeedRecord) == []
+
+
+async def test_speed_now_tests_whatever_the_schedule_says(tmp_path: Path) -> None:
+    (tmp_path / "speed-slot").write_text("2020-01-01/0of3")
+    line = Line(0)
+    plan = replace(PLAN, speed_enabled=False)
+    async with working(tmp_path, plan, Probes(line.ping, line.speed), speed_now=True) as bench:
+        await bench.until(lambda records: kinds(records, SpeedRecord))
+
+
+async def test_without_a_server_the_test_is_a_recorded_skip(tmp_path: Path) -> None:
+    line = Line(0)
+    async with working(tmp_path, replace(PLAN, servers=()), Probes(line.ping, line.speed)) as bench:
+        await bench.until(lambda records: kinds(records, SkipRecord))
+    skip = kinds(bench.records, SkipRecord)[0]
+    assert isinstance(skip, SkipRecord)
+    assert (skip.skipped, skip.reason) == ("speed", SkipReason.DISABLED)
+
+
+async def test_a_box_without_a_default_route_reports_its_gateway_down(tmp_path: Path) -> None:
+    line = Line(0)
+    plan = replace(PLAN, targets=(), speed_enabled=False)
+    async with working(tmp_path, plan, Probes(quick_ping, line.speed)) as bench:
+        await bench.until(lambda records: kinds(records, PingRecord))
+    ping = kinds(bench.records, PingRecord)[0]
+    assert isinstance(ping, PingRecord)
+    assert ping.failure is not None
+    assert (ping.target, ping.failure.code) == ("gateway", FailureCode.NETWORK_UNREACHABLE)
+
+
+async def test_a_broken_probe_is_an_event_and_the_others_go_on(tmp_path: Path) -> None:
+    async def broken(request: SpeedRequest, context: ProbeContext) -> Record:
+        raise ZeroDivisionError
+
+    async with working(tmp_path, PLAN, Probes(quick_ping, broken)) as bench:
+        await bench.until(
+            lambda records: [
+                event for event in kinds(records, EventRecord) if getattr(event, "event", "") is EventName.PROBE_FAULT
+            ]
+        )
+        count = len(bench.records)
+        await bench.until(lambda records: len(records) > count + 2)
+    fault = next(
+        record for record in bench.records if isinstance(record, EventRecord) and record.event is EventName.PROBE_FAULT
+    )
+    assert fault.details["error"] == "ZeroDivisionError"
+
+
+async def test_a_stop_in_the_middle_of_a_test_is_prompt(tmp_path: Path) -> None:
+    line = Line(duration_s=60)
+    async with working(tmp_path, PLAN, Probes(line.ping, line.speed)) as bench:
+        async with asyncio.timeout(10):
+            while not line.is_loaded:  # noqa: ASYNC110 - the probe of the test has no event
+                await asyncio.sleep(0.05)
+        began = time.monotonic()
+        bench.runner.stop()
+    assert time.monotonic() - began < 3
