@@ -29,11 +29,11 @@ targets = [
 """
 
 
-def status_kb(pid: int, field: str) -> int:
-    """Return a field of /proc/PID/status, in kB."""
+def status_mb(pid: int, field: str) -> float:
+    """Return a field of /proc/PID/status, which is in KiB, as MB of a million bytes."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
         if line.startswith(field + ":"):
-            return int(line.split()[1])
+            return int(line.split()[1]) * 1024 / 1e6
     raise LookupError(field)
 
 
@@ -45,8 +45,8 @@ def written_bytes(pid: int) -> int:
     raise LookupError("write_bytes")
 
 
-async def measure(seconds: float, folder: Path) -> int:
-    """Run everything for ``seconds`` and print the memory as it goes. Returns the agent's high-water mark in kB."""
+async def measure(seconds: float, folder: Path) -> float:
+    """Run everything for ``seconds`` and print the memory as it goes. Returns the agent's high-water mark in MB."""
     configuration = folder / "agent.toml"
     configuration.write_text(CONFIGURATION, encoding="utf-8")
     local = Local(folder, 0, 0, ["--config", str(configuration)])
@@ -58,13 +58,13 @@ async def measure(seconds: float, folder: Path) -> int:
         step_s = seconds / 10
         for step in range(1, 11):
             await asyncio.sleep(step_s)
-            resident, highest = status_kb(pid, "VmRSS"), status_kb(pid, "VmHWM")
+            resident, highest = status_mb(pid, "VmRSS"), status_mb(pid, "VmHWM")
             print(
-                f"{step * step_s:6.0f} s   resident {resident / 1000:5.1f} MB   highest {highest / 1000:5.1f} MB   "
+                f"{step * step_s:6.0f} s   resident {resident:5.1f} MB   highest {highest:5.1f} MB   "
                 f"written {written_bytes(pid) / 1000:7.0f} kB",
                 flush=True,
             )
-        highest = status_kb(pid, "VmHWM")
+        highest = status_mb(pid, "VmHWM")
         reader.cancel()
         return highest
     finally:
@@ -84,8 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     seconds = SHORT_S if arguments.short else FULL_S
     with tempfile.TemporaryDirectory(prefix="linkbell-bench-") as folder:
-        highest_kb = asyncio.run(measure(seconds, Path(folder)))
-    highest_mb = highest_kb / 1000
+        highest_mb = asyncio.run(measure(seconds, Path(folder)))
     ratio = highest_mb / LIMIT_MB
     print(f"agent memory after {seconds:.0f} s: {highest_mb:.1f} MB, {ratio:.2f} of the limit of {LIMIT_MB:.0f} MB")
     return 0

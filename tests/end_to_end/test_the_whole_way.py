@@ -104,7 +104,7 @@ async def first_results(records: "asyncio.Queue[Record]") -> tuple[PingRecord, S
 async def test_prometheus_answers_with_the_speed_the_agent_just_measured(tmp_path: Path) -> None:
     async with running(tmp_path) as here:
         scrapes = (
-            "  - job_name: schools\n    metrics_path: /metrics/schools\n    honor_labels: true\n"
+            "  - job_name: schools\n    metrics_path: /metrics/schools\n"
             f"    static_configs: [{{ targets: ['127.0.0.1:{here.collector.port}'] }}]\n"
             "  - job_name: collector\n"
             f"    static_configs: [{{ targets: ['127.0.0.1:{here.collector.port}'] }}]\n"
