@@ -52,11 +52,11 @@ def usable_address(addresses: list[Address], uplink: Uplink) -> Address:
     """
     if uplink.source is None:
         return addresses[0]
-    family = socket.AF_INET6 if ipaddress.ip_address(uplink.source).version == 6 else socket.AF_INET
-    for address in addresses:
-        if address.family == family:
-            return address
-    raise NetworkFailure(Operation.BIND, FailureCode.ADDRESS_UNAVAILABLE)
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(uplink.source).version == 6 else socket.AF_INET
+        return next(address for address in addresses if address.family == family)
+    except (ValueError, StopIteration) as error:  # a source that is no address, or no address it can speak to
+        raise NetworkFailure(Operation.BIND, FailureCode.ADDRESS_UNAVAILABLE) from error
 
 
 def path_failure_code(error: OSError) -> FailureCode:

@@ -189,8 +189,9 @@ def test_the_address_is_of_the_family_the_uplink_speaks(
     assert usable_address(addresses, Uplink(source=source)) == expected
 
 
-async def test_a_target_without_an_address_the_uplink_speaks_to_is_a_failure() -> None:
-    record = await ping(request(), context(Uplink(source="2001:db8::9")), PingNetwork(resolve_to_loopback))
+@pytest.mark.parametrize("source", ["2001:db8::9", "eth0"])
+async def test_a_source_that_cannot_speak_to_the_target_is_a_failure(source: str) -> None:
+    record = await ping(request(), context(Uplink(source=source)), PingNetwork(resolve_to_loopback))
     assert record.failure == Failure(operation=Operation.BIND, code=FailureCode.ADDRESS_UNAVAILABLE)
 
 
