@@ -73,3 +73,7 @@ def _tell(parsed: argparse.Namespace, message: str, action: str | None, code: Er
         if action:
             print(f"  what to do: {action}", file=sys.stderr)
     return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

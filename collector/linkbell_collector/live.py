@@ -6,9 +6,10 @@ never move it backwards, and the state after a restart equals the state before i
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from linkbell_collector import labels, loss
-from linkbell_collector.domain import Agent, DatedRecord, School, TimeQuality, Wanted
+from linkbell_collector.domain import Agent, AgentReport, DatedRecord, School, TimeQuality, Wanted
 from linkbell_wire import (
     AnyRecord,
     CheckRecord,
@@ -29,8 +30,7 @@ MAX_SERIES_PER_SCHOOL = 512
 LIVE_KINDS = (RecordKind.PING, RecordKind.DNS, RecordKind.HTTP, RecordKind.SPEED, RecordKind.CHECK)
 
 
-@dataclass(frozen=True, slots=True)
-class PingReading:
+class PingReading(NamedTuple):
     """Round trips in seconds; ``None`` without a reply. ``failure`` is the commonest of the losses."""
 
     at_us: int
@@ -40,8 +40,7 @@ class PingReading:
     failure: Failure | None
 
 
-@dataclass(frozen=True, slots=True)
-class FetchReading:
+class FetchReading(NamedTuple):
     """A DNS look-up or an HTTP fetch; ``duration_s`` is ``None`` where it failed."""
 
     at_us: int
@@ -49,8 +48,7 @@ class FetchReading:
     failure: Failure | None
 
 
-@dataclass(frozen=True, slots=True)
-class SpeedReading:
+class SpeedReading(NamedTuple):
     """The last direction of a speed test that gave a speed, in bits per second."""
 
     at_us: int
@@ -58,16 +56,14 @@ class SpeedReading:
     rtt_loaded_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """The last try, successful (``failure`` is ``None``) or not."""
 
     at_us: int
     failure: Failure | None
 
 
-@dataclass(frozen=True, slots=True)
-class CheckReading:
+class CheckReading(NamedTuple):
     """The last floor check that found out."""
 
     at_us: int
@@ -113,7 +109,10 @@ class AgentLive:
     spooled: int
 
 
-SlotKey = tuple[RecordKind, str, str, str]
+_NO_REPLY = {code: Failure(operation=Operation.RECEIVE, code=code) for code in FailureCode}
+
+SlotKey = tuple[str, str, str]
+"""School, uplink and target."""
 
 
 @dataclass(slots=True, eq=False)
@@ -125,7 +124,7 @@ class SchoolLive:
     info_labels: str
     last_report_us: int = 0
     agents: dict[str, AgentLive] = field(default_factory=dict)
-    keys: set[SlotKey] = field(default_factory=set)
+    keys: set[tuple[RecordKind, SlotKey]] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,22 +176,25 @@ class LiveState:
     def forget(self, school_id: str) -> None:
         """Drop what is known of a school, before it is rebuilt from other agents."""
         school = self._schools[school_id]
-        for key in school.keys:
-            del self._slots[key[0]][key]
+        for kind, key in school.keys:
+            del self._slots[kind][key]
         school.keys.clear()
         school.agents.clear()
         school.last_report_us = 0
 
     def expire(self, since_us: int) -> None:
         """Drop series whose newest reading is older than ``since_us``."""
-        for slots in self._slots.values():
+        for kind, slots in self._slots.items():
             for key in [key for key, slot in slots.items() if slot.newest_us < since_us]:
-                slots.pop(key).owner.keys.discard(key)
+                slots.pop(key).owner.keys.discard((kind, key))
 
-    def report(self, agent: Agent) -> None:
-        """Take what an agent says of itself; an older report than the known one changes nothing."""
-        school, report = self._schools.get(agent.school), agent.report
-        if school is None or report is None:
+    def report(self, agent: Agent, report: AgentReport, missing: int, refused: int) -> None:
+        """Take what an agent says of itself; an older report than the known one changes nothing.
+
+        ``missing`` and ``refused`` are the store's counts, newer than those of ``agent``.
+        """
+        school = self._schools.get(agent.school)
+        if school is None:
             return
         school.last_report_us = max(school.last_report_us, report.received_us)
         known = school.agents.get(agent.id)
@@ -203,8 +205,8 @@ class LiveState:
         else:
             text, info = labels.of_agent(agent), labels.of_agent_info(agent, report.version)
         lost = loss.records_lost(
-            missing=agent.missing,
-            refused=agent.refused,
+            missing=missing,
+            refused=refused,
             spooled=report.spooled,
             dropped=report.dropped,
             rejected=report.rejected,
@@ -258,8 +260,9 @@ class LiveState:
             _renew(slot, reading)
 
     def _slot(self, school: SchoolLive, kind: RecordKind, uplink: str, target: str) -> Slot | None:
-        key = (kind, school.school.id, uplink, target)
-        slot = self._slots[kind].get(key)
+        key = (school.school.id, uplink, target)
+        slots = self._slots[kind]
+        slot = slots.get(key)
         if slot is None:
             if len(school.keys) >= MAX_SERIES_PER_SCHOOL:
                 self.refused_series += 1
@@ -267,8 +270,8 @@ class LiveState:
             name = "direction" if kind in (RecordKind.SPEED, RecordKind.CHECK) else "target"
             line = (("school", school.school.id), ("uplink", uplink))
             slot = Slot(school, uplink, target, labels.text(*line, (name, target)), labels.text(*line))
-            self._slots[kind][key] = slot
-            school.keys.add(key)
+            slots[key] = slot
+            school.keys.add((kind, key))
         return slot
 
 
@@ -296,6 +299,8 @@ def _try(slot: Slot, attempt: Attempt) -> None:
 def _ping(record: PingRecord, at_us: int) -> PingReading:
     failure = record.failure
     if failure is None and record.failures:
-        commonest: FailureCode = max(record.failures, key=lambda code: record.failures[code])
-        failure = Failure(operation=Operation.RECEIVE, code=commonest)
-    return PingReading(at_us, record.rtt_mean_s, record.jitter_s, record.loss_ratio, failure)
+        commonest: FailureCode = max(record.failures, key=record.failures.__getitem__)
+        failure = _NO_REPLY[commonest]
+    # Not 1 - received / sent, which turns one lost of ten into 0.09999999999999998.
+    loss_ratio = (record.sent - record.received) / record.sent if record.sent else None
+    return PingReading(at_us, record.rtt_mean_s, record.jitter_s, loss_ratio, failure)

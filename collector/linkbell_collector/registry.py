@@ -119,8 +119,8 @@ class Registry:
         if not wanted:
             return
         for agent in self._directory.agents.values():
-            if agent.key in wanted:
-                self._live.report(agent)
+            if agent.key in wanted and agent.report is not None:
+                self._live.report(agent, agent.report, agent.missing, agent.refused)
         async for piece in self._store.latest(wanted, WANTED):
             for school_id, dated in piece:
                 self._live.apply(school_id, dated)

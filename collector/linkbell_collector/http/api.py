@@ -1,8 +1,10 @@
 """What agents talk to: enrol, deliver, ask for the configuration."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -33,6 +35,7 @@ from linkbell_wire.words import ServerScope
 
 MEASUREMENT_PORT = 8471
 MAX_CONFIGURATIONS = 4096
+_HOST_NAME = re.compile(r"^[A-Za-z0-9.:-]{1,253}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +128,11 @@ class AgentApi:
 
     def _configuration_of(self, request: web.Request, agent: Agent) -> tuple[str, str]:
         """Return the configuration of an agent as JSON, and its ETag."""
-        url = self._services.settings.measurement_url or _measurement_url(request)
-        return self._configured(self._services.registry.school(agent.school), url)
+        return self._configured(self._services.registry.school(agent.school), request.host)
 
-    def _configure(self, school: School | None, measurement_url: str | None) -> tuple[str, str]:
-        text = agent_configuration(self._services.settings, school, measurement_url).model_dump_json()
+    def _configure(self, school: School | None, host: str) -> tuple[str, str]:
+        url = self._services.settings.measurement_url or _measurement_url(host)
+        text = agent_configuration(self._services.settings, school, url).model_dump_json()
         return text, f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
 
 
@@ -151,10 +154,13 @@ def agent_configuration(settings: Settings, school: School | None, measurement_u
     )
 
 
-def _measurement_url(request: web.Request) -> str | None:
+def _measurement_url(host: str) -> str | None:
     """Guess the measurement server: the name under which the agent reaches us, on the default port."""
-    host = request.url.host
-    return None if not host else f"ws://{bracketed(host)}:{MEASUREMENT_PORT}"
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+    return f"ws://{bracketed(name)}:{MEASUREMENT_PORT}" if name and _HOST_NAME.match(name) else None
 
 
 def _bad_enrolment(error: ValidationError) -> CollectorError:

@@ -56,6 +56,8 @@ async def read_json_body(request: web.Request, limits: BodyLimits) -> bytes:
 
 async def _read(request: web.Request, limits: BodyLimits) -> bytes:
     try:
+        if request.content.is_eof():  # most bodies came with their headers, and need no timer
+            return await request.read()
         async with asyncio.timeout(limits.timeout_s):
             return await request.read()
     except web.HTTPRequestEntityTooLarge as error:

@@ -1,6 +1,6 @@
 """One batch: read, dated, settled in the store, then applied to live state."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from linkbell_collector import redate
 from linkbell_collector.domain import Agent, AgentReport, Delivery
@@ -34,7 +34,7 @@ class Ingest:
         delivery = _delivery(agent, batch, received_us)
         settled = await self._sink.settle(delivery)
         if self._registry.is_shown(agent):
-            self._live.report(replace(agent, report=delivery.report, missing=settled.missing, refused=settled.refused))
+            self._live.report(agent, delivery.report, settled.missing, settled.refused)
             for dated in settled.new:
                 self._live.apply(agent.school, dated)
         return Receipt(len(settled.new), settled.duplicate + batch.repeated, batch.rejected)

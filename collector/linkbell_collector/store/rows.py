@@ -157,6 +157,12 @@ def series_of(connection: sa.Connection, *, agents: Collection[int], kinds: Sequ
     return [(row.id, row.school) for row in found if row.agent in wanted]
 
 
+def body_of(record: AnyRecord) -> str:
+    """Return what is stored of a record: its JSON, with what is ``None`` left out."""
+    # The serializer itself: model_dump_json costs a fifth more, and this runs for every record there is.
+    return record.__pydantic_serializer__.to_json(record, exclude_none=True).decode()
+
+
 def dated_record(at_us: int, clock: int, body: str) -> DatedRecord:
     """Return a stored record. Raises :class:`pydantic.ValidationError` if ``body`` was tampered with."""
     record: AnyRecord = RECORD_ADAPTER.validate_json(body)

@@ -76,7 +76,11 @@ class SqliteStore:
 
     async def settle(self, delivery: Delivery) -> Settled:
         weight = max(1, len(delivery.records))
-        return await self._writer.run(lambda connection: self._ingest.settle(connection, delivery), weight=weight)
+        # Made here rather than in the writer's thread: the two would only fight over the interpreter's lock.
+        bodies = [rows.body_of(dated.record) for dated in delivery.records]
+        return await self._writer.run(
+            lambda connection: self._ingest.settle(connection, delivery, bodies), weight=weight
+        )
 
     async def check_writable(self, now_us: int) -> None:
         def beat(connection: sa.Connection) -> None:
