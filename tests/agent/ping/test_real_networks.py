@@ -8,7 +8,8 @@ from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.words import PingMethod, PingSocket
 from tests.agent.ping.namespaces import ROUTER, ROUTER6, UNUSED, Namespace, box_and_router, namespace, why_not
 
-pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+WHY_NOT = why_not()
+pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 ROUTES = [
     ("unreachable", "203.0.113.1", "2001:db8:1::1", FailureCode.HOST_UNREACHABLE),
