@@ -1,5 +1,6 @@
 """``struct tcp_info`` read from a real connection, and from kernels that know less."""
 
+import contextlib
 import socket
 import sys
 
@@ -37,6 +38,7 @@ def test_both_ends_of_a_transfer_agree_on_the_bytes(pair: tuple[socket.socket, s
     assert sent.bytes_sent is not None
     assert sent.bytes_sent >= 50_000
     assert sent.bytes_retransmitted == 0
+    assert sent.unsent_bytes == 0
     assert sent.retransmit_ratio == 0.0
 
 
@@ -53,6 +55,24 @@ def test_round_trips_on_loopback_are_short_and_in_seconds(pair: tuple[socket.soc
     assert 0 <= info.min_rtt_s <= info.rtt_s + 0.01
     assert info.busy_s is not None
     assert info.busy_s < 10
+
+
+def fill(sock: socket.socket) -> int:
+    handed = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            handed += sock.send(bytes(1 << 16))
+    return handed
+
+
+def test_what_the_peer_has_no_room_for_is_unsent(pair: tuple[socket.socket, socket.socket]) -> None:
+    near, far = pair
+    with near, far:
+        near.setblocking(False)
+        handed = fill(near)
+        info = info_of(near)
+    assert info.unsent_bytes is not None
+    assert 0 < info.unsent_bytes < handed
 
 
 def test_an_old_kernels_short_answer_leaves_the_rest_unknown() -> None:

@@ -27,9 +27,6 @@ T = TypeVar("T")
 UPGRADE_TIMEOUT_S = 7.0
 """For TLS, and again for the answer to the request: what M-Lab's own client allows."""
 
-NOTSENT_BYTES = 1 << 17
-"""Unsent bytes the kernel may hold for us: more would only make a stop late and a backlog old."""
-
 _TCP_NOTSENT_LOWAT = 25  # include/uapi/linux/tcp.h; not in every build of Python
 _TCP_CONGESTION = getattr(socket, "TCP_CONGESTION", 13)
 
@@ -86,10 +83,13 @@ class Connection:
         except (OSError, ValueError):
             return 0
 
-    def tune_for_upload(self) -> str | None:
-        """Keep the backlog small and use BBR, both where the kernel lets us. Returns the algorithm in use."""
+    def limit_unsent(self, size: int) -> None:
+        """Have the kernel hold no more than ``size`` unsent bytes, so that a stop is prompt; older ones hold more."""
         with contextlib.suppress(OSError):
-            self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_BYTES)
+            self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, size)
+
+    def use_bbr(self) -> str | None:
+        """Use BBR, as ndt7 recommends, if the kernel lets us. Returns the algorithm in use."""
         with contextlib.suppress(OSError):
             self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_CONGESTION, b"bbr")
         try:

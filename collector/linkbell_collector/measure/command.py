@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     settings = MeasureSettings(host, port, args.max_tests, args.certificate, args.key, args.drain)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(build(settings)))
     except CannotStartError as error:
         sys.stderr.write(f"{error}\n")
@@ -99,7 +99,8 @@ async def _stop(server: MeasurementServer, hurry: asyncio.Event) -> None:
         await server.stop(drain_s=0.0)
 
 
-def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+def loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    """Return uvloop's loop where there is one, ``None`` for asyncio's own."""
     try:
         import uvloop  # not there on PyPy, where asyncio's own loop does
     except ImportError:

@@ -158,12 +158,12 @@ async def test_a_server_that_ends_after_a_real_amount_gives_a_result(what: str) 
     assert outcome.result.bps is not None
 
 
-async def test_a_server_that_never_stops_costs_no_more_than_half_a_second() -> None:
+async def test_a_server_that_never_stops_is_cut_off() -> None:
     began = time.monotonic()
     outcome = await measure(servers.never_stops_sending, caps=Caps(0.5))
     assert outcome.result.stop is Stop.TIME
     assert 0.5 <= outcome.result.duration_s < 0.6
-    assert 1.0 <= time.monotonic() - began < 1.4
+    assert time.monotonic() - began < 0.8
 
 
 async def test_a_byte_cap_ends_a_download_soon() -> None:

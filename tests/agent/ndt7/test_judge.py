@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from linkbell_agent.ndt7.exchange import Claim, Ending
 from linkbell_agent.ndt7.judge import judge
 from linkbell_agent.ndt7.rules import Caps, Sample
+from linkbell_agent.ndt7.upload import grow
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.ndt7.measurement import TcpInfoMessage
 from linkbell_wire.words import Direction, Stop
@@ -154,3 +155,20 @@ def test_caps_hold_before_any_other_rule_is_asked() -> None:
     assert caps(Sample(10.0, 10)) is Stop.TIME
     assert caps(Sample(3.5, 10)) is Stop.STABLE
     assert Caps(10.0)(Sample(9.9, 10**15)) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "sent_bytes", "elapsed_s", "grown"),
+    [
+        (1 << 13, 0, 0.0, 1 << 13),
+        (1 << 13, 1 << 17, 0.01, 1 << 14),
+        pytest.param(1 << 13, 250_000, 1.0, 1 << 13, id="2 Mbit/s: 16 KiB would take 65 ms"),
+        pytest.param(1 << 13, 1_000_000, 1.0, 1 << 14, id="8 Mbit/s: 16 KiB take 16 ms"),
+        pytest.param(1 << 14, 1_000_000, 1.0, 1 << 14, id="8 Mbit/s: 32 KiB would take 33 ms"),
+        pytest.param(1 << 18, 1 << 34, 1.0, 1 << 18, id="never larger than the block they are sent from"),
+    ],
+)
+def test_an_uploads_messages_grow_only_while_they_leave_quickly(
+    size: int, sent_bytes: int, elapsed_s: float, grown: int
+) -> None:
+    assert grow(size, sent_bytes, elapsed_s) == grown

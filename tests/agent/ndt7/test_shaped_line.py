@@ -45,7 +45,7 @@ def run(command: str) -> None:
 @pytest.fixture(params=[2, 8, 50], ids=lambda mbit: f"{mbit} Mbit/s")
 def line_bps(request: pytest.FixtureRequest) -> Iterator[float]:
     """A server behind a line of this rate in both directions, at the address ``FAR``."""
-    rate = f"{request.param}mbit"
+    rate, burst = f"{request.param}mbit", 8192 + request.param * 2000  # 16 ms' worth: a busy machine looks away longer
     name = f"{os.getpid()}x{next(SERIAL)}"  # the kernel removes a namespace in its own time: no name twice
     space, near, far = f"lb{name}", f"lbn{name}", f"lbf{name}"
     run(f"ip netns add {space}")
@@ -56,7 +56,7 @@ def line_bps(request: pytest.FixtureRequest) -> Iterator[float]:
         run(f"ip link set {near} up")
         run(f"ip -n {space} link set {far} up")
         for where, device in (("", near), (f"-n {space}", far)):
-            run(f"tc {where} qdisc add dev {device} root tbf rate {rate} burst 8kb latency 200ms")
+            run(f"tc {where} qdisc add dev {device} root tbf rate {rate} burst {burst} latency 200ms")
         server = subprocess.Popen(
             ["ip", "netns", "exec", space, sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True
         )

@@ -30,6 +30,7 @@ class TcpInfo:
     sndbuf_limited_s: float | None
     bytes_sent: int | None
     bytes_retransmitted: int | None
+    unsent_bytes: int | None
 
     @property
     def retransmit_ratio(self) -> float | None:
@@ -72,4 +73,5 @@ def parse(raw: bytes) -> TcpInfo:
         sndbuf_limited_s=micro(u64(184)),
         bytes_sent=u64(200),
         bytes_retransmitted=u64(208),
+        unsent_bytes=u32(144),
     )
