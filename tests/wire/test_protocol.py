@@ -179,6 +179,12 @@ def test_the_protocol_states_the_limits_of_a_batch() -> None:
     assert f"at most {MAX_BODY_BYTES:,} bytes".replace(",", " ") in TEXT
 
 
+def test_the_example_of_a_reply_accounts_for_every_record_of_the_example_of_a_batch() -> None:
+    batch = json.loads((DATA / "Batch.json").read_bytes())
+    reply = json.loads((DATA / "BatchReply.json").read_bytes())
+    assert reply["stored"] + reply["duplicate"] + len(reply["rejected"]) == len(batch["records"])
+
+
 def test_links_within_the_protocol_lead_somewhere() -> None:
     titles = re.findall(r"(?m)^#+ (.*)$", TEXT)
     headings = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
