@@ -1,12 +1,13 @@
 """The number itself: a line shaped to a known rate, in a network namespace of our own, must read as that rate."""
 
 import asyncio
-import itertools
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+from itertools import count, islice
 
 import pytest
 
@@ -18,7 +19,8 @@ from linkbell_wire.words import Direction
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="shaping a line takes root: run as root to test the number")
 
-NEAR, FAR = "198.18.77.1", "198.18.77.2"
+# A subnet of the benchmarking network (RFC 2544) for each process: two runs of this test at once must not meet.
+NEAR, FAR = islice(IPv4Network((int(IPv4Address("198.18.0.0")) + os.getpid() % 32768 * 4, 30)).hosts(), 2)
 PAYLOAD_SHARE = 1448 / 1514
 """Payload in a full frame as tbf counts it: Ethernet, IPv4 and TCP with time stamps are the rest."""
 
@@ -35,7 +37,7 @@ asyncio.run(main())
 """
 
 
-SERIAL = itertools.count()
+SERIAL = count()
 
 
 def run(command: str) -> None:
@@ -75,7 +77,7 @@ def line_bps(request: pytest.FixtureRequest) -> Iterator[float]:
 async def test_a_shaped_line_reads_as_its_rate(line_bps: float, direction: Direction) -> None:
     client = Client(Uplink(), time.monotonic)
     async with asyncio.timeout(20):
-        result = (await client.measure(direction, Endpoint(FAR, 8471), Caps(5.0))).result
+        result = (await client.measure(direction, Endpoint(str(FAR), 8471), Caps(5.0))).result
     print(result.model_dump_json(exclude_none=True))
     assert result.bps is not None
     assert 0.93 * PAYLOAD_SHARE < result.bps / line_bps < 1.02 * PAYLOAD_SHARE
