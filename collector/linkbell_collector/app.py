@@ -58,6 +58,14 @@ class Application:
         self._stack = AsyncExitStack()
         self.host = settings.listen.host
         self.port = settings.listen.port
+        self.data_folder = settings.data
+        self._registry: Registry | None = None
+
+    @property
+    def registry(self) -> Registry:
+        """Schools and agents, once started."""
+        assert self._registry is not None
+        return self._registry
 
     @property
     def url(self) -> str:
@@ -86,6 +94,7 @@ class Application:
         keep_s = max(settings.reading_ttl_s, settings.speed_ttl_s)
         registry = Registry(store, live, clock, floors, keep_s)
         await registry.load()
+        self._registry = registry
         watcher = asyncio.create_task(registry.watch(), name="registry-watch")
         self._stack.push_async_callback(_cancel, watcher)
         web_application = self._web_application(store, registry, live)

@@ -41,7 +41,8 @@ class Registry:
         self._seen_changes = -1
         self._lock = asyncio.Lock()
         self._trouble = False
-        self.rebuilt = False
+        self._refreshed = asyncio.Condition()
+        self.generation = 0
 
     def agent(self, credential_hash: bytes) -> Agent | None:
         """Return the agent with this credential."""
@@ -57,6 +58,11 @@ class Registry:
         return self._directory
 
     @property
+    def rebuilt(self) -> bool:
+        """Tell whether live state is complete."""
+        return self.generation > 0
+
+    @property
     def pending_agents(self) -> int:
         """Agents that wait for an operator."""
         return sum(agent.state is AgentState.PENDING for agent in self._directory.agents.values())
@@ -69,7 +75,11 @@ class Registry:
         """Read everything and rebuild live state. Raises ``CollectorError``."""
         self._seen_changes = await self._store.changes_by_others()
         await self.refresh()
-        self.rebuilt = True
+
+    async def newer_than(self, generation: int) -> None:
+        """Wait until the directory has been read anew after ``generation``."""
+        async with self._refreshed:
+            await self._refreshed.wait_for(lambda: self.generation > generation)
 
     async def refresh(self) -> None:
         """Read the directory anew, and rebuild live state where the agents that are shown have changed."""
@@ -82,6 +92,9 @@ class Registry:
             for school_id in before.keys() - self._directory.schools.keys():
                 del before[school_id]
             await self._rebuild(before)
+            self.generation += 1
+        async with self._refreshed:
+            self._refreshed.notify_all()
 
     async def watch(self) -> None:
         """Follow what other processes write, and tidy up, until cancelled."""

@@ -1,8 +1,10 @@
 """What the collector's tests share: a clock that stands still, records, and an agent that talks to a real collector."""
 
+import asyncio
 import gzip
+import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,7 +157,7 @@ class Reply:
     """What came back."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     text: str
 
     @property
@@ -183,7 +185,7 @@ class TestAgent:
     async def post(self, body: bytes, headers: dict[str, str] | None = None) -> Reply:
         """Deliver raw bytes."""
         sent = {"Authorization": f"Bearer {self.credential}", "Content-Type": "application/json"} | (headers or {})
-        return await self.site.request("POST", "/api/v1/records", data=body, headers=sent)
+        return await self.site.request("POST", "/api/v1/records", data=io.BytesIO(body), headers=sent)
 
 
 class Site:
@@ -202,7 +204,7 @@ class Site:
     async def request(self, method: str, path: str, **arguments: Any) -> Reply:
         """Send a request and read the whole answer."""
         async with self.session.request(method, self.url + path, **arguments) as response:
-            return Reply(response.status, dict(response.headers), await response.text())
+            return Reply(response.status, response.headers, await response.text())
 
     async def get(self, path: str, **arguments: Any) -> Reply:
         """GET ``path``."""
@@ -224,6 +226,14 @@ class Site:
         reply = await self.enrol(await self.token(school))
         assert reply.status == 201, reply.text
         return TestAgent(self, reply.json["agent"], reply.json["credential"])
+
+    @asynccontextmanager
+    async def changed(self) -> AsyncIterator[None]:
+        """Write beside the collector inside; on leaving, it has taken notice (it looks once a second)."""
+        before = self.application.registry.generation
+        yield
+        async with asyncio.timeout(2):
+            await self.application.registry.newer_than(before)
 
     async def metrics(self) -> str:
         """Return ``/metrics/schools``."""
