@@ -1,0 +1,57 @@
+"""docs/measurement.md names every flag, metric, outcome and address of the measurement server."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from linkbell_agent.ndt7 import connection, download, exchange, judge, upload
+from linkbell_collector.measure import command
+from linkbell_collector.measure.metrics import Metrics, Outcome, Refusal
+from linkbell_wire.records import SpeedResult
+
+TEXT = (Path(__file__).parents[3] / "docs" / "measurement.md").read_text(encoding="utf-8")
+
+
+def flags() -> list[str]:
+    parser = argparse.ArgumentParser(add_help=False)
+    command.add_arguments(parser)
+    return [action.option_strings[0] for action in parser._actions]
+
+
+def metrics() -> list[str]:
+    registry = CollectorRegistry()
+    Metrics(registry)
+    names = {sample.name for family in registry.collect() for sample in family.samples}
+    return sorted(name for name in names if not name.endswith("_created"))
+
+
+@pytest.mark.parametrize("word", [*flags(), *metrics(), *Outcome, *Refusal, "/healthz", "/metrics"])
+def test_the_page_names_it(word: str) -> None:
+    assert f"`{word}" in TEXT
+
+
+# Those that other pages explain, or that nothing fills yet.
+ELSEWHERE = {"bps", "bps_low", "bps_high", "streams", "failure"}
+
+
+@pytest.mark.parametrize("field", sorted(set(SpeedResult.model_fields) - ELSEWHERE))
+def test_the_page_explains_the_field(field: str) -> None:
+    assert f"| `{field}` |" in TEXT
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        f"| TLS | {connection.UPGRADE_TIMEOUT_S:g} s |",
+        f"{download.Download.goodbye_s:g} s after a download, {upload.Upload.goodbye_s:g} s after an upload",
+        f"Nothing moving for {exchange.STALL_S:g} seconds",
+        f"More than {exchange.MAX_TEXTS} texts",
+        f"ends before {judge.LEAST_ELAPSED_S:g} seconds",
+        f"Less than {judge.LEAST_BYTES} bytes",
+        f"not more than {judge.CLAIM_SURPLUS:g} times",
+    ],
+)
+def test_the_page_states_the_limit_that_holds(limit: str) -> None:
+    assert limit in TEXT
