@@ -6,7 +6,9 @@ SO_BINDTODEVICE or a source address, and one that cannot be bound is an error, n
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from linkbell_agent.classify import NetworkFailure, network_failure
@@ -60,6 +62,24 @@ async def resolve(host: str, timeout_s: float = RESOLVE_TIMEOUT_S) -> list[Addre
     return list(dict.fromkeys(addresses))
 
 
+def usable_addresses(addresses: Sequence[Address], uplink: Uplink) -> list[Address]:
+    """Return the addresses ``uplink`` can reach at all: those of its source address' family, if it has one.
+
+    Raises :class:`NetworkFailure` with operation ``bind`` if there is none.
+    """
+    if uplink.source is None:
+        return list(addresses)
+    try:
+        version = ipaddress.ip_address(uplink.source.partition("%")[0]).version
+    except ValueError as error:
+        raise NetworkFailure(Operation.BIND, FailureCode.ADDRESS_UNAVAILABLE) from error
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
+    usable = [address for address in addresses if address.family == family]
+    if not usable:
+        raise NetworkFailure(Operation.BIND, FailureCode.ADDRESS_UNAVAILABLE)
+    return usable
+
+
 def bind_to_uplink(sock: socket.socket, uplink: Uplink) -> None:
     """Make ``sock`` use ``uplink``. Raises :class:`NetworkFailure` with operation ``bind``."""
     try:
@@ -95,7 +115,7 @@ async def connect(
     Raises :class:`NetworkFailure`, the first address' one if all fail.
     """
     first: NetworkFailure | None = None
-    for address in (await resolve(host))[:4]:
+    for address in usable_addresses(await resolve(host), uplink)[:4]:
         try:
             return await _connect_to(address, port, uplink, timeout_s), address
         except NetworkFailure as failure:

@@ -5,6 +5,7 @@ below; ``docs/agent.md`` is held against this table by a test.
 """
 
 import difflib
+import ipaddress
 import json
 import os
 import tomllib
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from linkbell_wire import fields
 from linkbell_wire.configuration import MAX_TARGETS, SpeedServer, TargetConfiguration
@@ -25,6 +26,11 @@ ENVIRONMENT_PREFIX = "LINKBELL_AGENT_"
 
 class SettingsError(Exception):
     """The settings cannot be used. The message names each place and what to do."""
+
+
+def _is_address(value: str) -> str:
+    ipaddress.ip_address(value)  # its ValueError says what is wrong
+    return value
 
 
 class _Section(BaseModel):
@@ -50,7 +56,9 @@ class UplinkSettings(_Section):
     device: Annotated[str, Field(min_length=1, max_length=15)] | None = Field(
         None, description="Network interface to bind every probe to, such as eth0 (needs CAP_NET_RAW)."
     )
-    source: fields.Host | None = Field(None, description="Local address to bind every probe to.")
+    source: Annotated[str, AfterValidator(_is_address)] | None = Field(
+        None, description="Local IP address to bind every probe to."
+    )
 
 
 class PingSettings(_Section):

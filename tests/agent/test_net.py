@@ -113,3 +113,26 @@ def test_a_device_name_longer_than_linux_has_is_a_failure_too() -> None:
     assert caught.value.failure.operation is Operation.BIND
     assert isinstance(caught.value.__cause__, OSError)
     assert caught.value.__cause__.errno in (errno.ENODEV, errno.EINVAL, errno.EPERM)
+
+
+V4, V6 = Address(socket.AF_INET, "192.0.2.1"), Address(socket.AF_INET6, "2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (None, [V6, V4]),
+        ("192.0.2.9", [V4]),
+        ("2001:db8::9", [V6]),
+        ("fe80::9%eth0", [V6]),
+    ],
+)
+def test_only_addresses_of_the_family_the_uplink_speaks_are_tried(source: str | None, expected: list[Address]) -> None:
+    assert net.usable_addresses([V6, V4], Uplink(source=source)) == expected
+
+
+@pytest.mark.parametrize("source", ["2001:db8::9", "eth0"])
+async def test_an_uplink_that_cannot_speak_to_the_host_is_a_failure_to_bind(source: str) -> None:
+    with pytest.raises(NetworkFailure) as caught:
+        await net.connect("127.0.0.1", 9, Uplink(source=source))
+    assert caught.value.failure == Failure(operation=Operation.BIND, code=FailureCode.ADDRESS_UNAVAILABLE)

@@ -8,7 +8,6 @@ which may be stepped in between, so they are not used. See ``docs/ping.md``.
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from linkbell_agent import net
 from linkbell_agent.classify import NetworkFailure, classify, network_failure
 from linkbell_agent.clock import Clock
 from linkbell_agent.icmp import Answer, EchoSocket, SocketFactory, open_echo_socket
-from linkbell_agent.net import Address, Uplink, bind_to_uplink
+from linkbell_agent.net import Address, Uplink, bind_to_uplink, usable_addresses
 from linkbell_agent.probes.base import PingRequest, ProbeContext
 from linkbell_agent.round_trips import RoundTripSummary, Train, summarise
 from linkbell_wire.failures import Failure, FailureCode, Operation
@@ -43,20 +42,6 @@ _SYSTEM = PingNetwork()
 async def ping(request: PingRequest, context: ProbeContext, network: PingNetwork = _SYSTEM) -> PingRecord:
     """Ping ``request.target`` once through. Whatever the network does is in the record; nothing of it is raised."""
     return await _Ping(request, context, network).run()
-
-
-def usable_address(addresses: list[Address], uplink: Uplink) -> Address:
-    """Return the first address that ``uplink`` can reach at all: one of its source address' family, if it has one.
-
-    Raises :class:`NetworkFailure` if there is none.
-    """
-    if uplink.source is None:
-        return addresses[0]
-    try:
-        family = socket.AF_INET6 if ipaddress.ip_address(uplink.source).version == 6 else socket.AF_INET
-        return next(address for address in addresses if address.family == family)
-    except (ValueError, StopIteration) as error:  # a source that is no address, or no address it can speak to
-        raise NetworkFailure(Operation.BIND, FailureCode.ADDRESS_UNAVAILABLE) from error
 
 
 def path_failure_code(error: OSError) -> FailureCode:
@@ -94,7 +79,7 @@ class _Ping:
     async def run(self) -> PingRecord:
         try:
             addresses = await self._network.resolve(self._request.target.host)
-            self._address = usable_address(addresses, self._context.uplink)
+            self._address = usable_addresses(addresses, self._context.uplink)[0]
             await self._send_to(self._address)
         except NetworkFailure as caught:
             return self._record(summarise([], {}), caught.failure)

@@ -9,9 +9,9 @@ import struct
 import pytest
 
 from linkbell_agent.classify import classify
-from linkbell_agent.net import Address, Uplink
+from linkbell_agent.net import Uplink
 from linkbell_agent.probes.base import ProbeContext
-from linkbell_agent.probes.ping import PingNetwork, path_failure_code, ping, usable_address
+from linkbell_agent.probes.ping import PingNetwork, path_failure_code, ping
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.records import PingRecord
 from linkbell_wire.words import PingMethod, PingSocket
@@ -169,24 +169,6 @@ async def test_an_uplink_that_is_not_there_loses_no_packets() -> None:
     assert record.failure.operation is Operation.BIND
     assert (record.sent, record.uplink) == (0, "4g")
     assert shop.all_closed
-
-
-V4, V6 = Address(socket.AF_INET, "192.0.2.1"), Address(socket.AF_INET6, "2001:db8::1")
-
-
-@pytest.mark.parametrize(
-    ("source", "addresses", "expected"),
-    [
-        (None, [V6, V4], V6),
-        ("192.0.2.9", [V6, V4], V4),
-        ("2001:db8::9", [V4, V6], V6),
-        ("fe80::9%eth0", [V4, V6], V6),
-    ],
-)
-def test_the_address_is_of_the_family_the_uplink_speaks(
-    source: str | None, addresses: list[Address], expected: Address
-) -> None:
-    assert usable_address(addresses, Uplink(source=source)) == expected
 
 
 @pytest.mark.parametrize("source", ["2001:db8::9", "eth0"])
