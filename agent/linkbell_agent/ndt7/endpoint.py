@@ -1,9 +1,11 @@
 """Where a measurement server is, read from the URL a person or the collector gave."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+_HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?")
 _PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 
 
@@ -37,10 +39,10 @@ def parse(url: str) -> Endpoint:
         port, host = parts.port, parts.hostname
         if host and ":" in host:
             ipaddress.IPv6Address(host)
-        elif host and not host.isascii():
+        elif host:
             host = host.encode("idna").decode("ascii")
     except ValueError as error:
         raise ValueError(f"{url!r} is not the address of a server: {error}") from error
-    if parts.scheme not in _PORTS or not host or port == 0:
+    if parts.scheme not in _PORTS or not host or not _HOST.fullmatch(host) or port == 0:
         raise ValueError(f"{url!r} is not the address of a server, as in ws://speed.example.org:8471")
     return Endpoint(host, port or _PORTS[parts.scheme], parts.scheme in ("wss", "https"))

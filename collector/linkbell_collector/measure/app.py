@@ -16,9 +16,6 @@ from linkbell_collector.measure.settings import MeasureSettings
 from linkbell_collector.measure.web import Line, Web
 from linkbell_wire.ndt7 import MAX_SENT_MESSAGE_BYTES
 
-IDLE_S = 15.0
-"""A connection that asks for nothing is closed after this long."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -51,7 +48,12 @@ class MeasurementServer:
         """Listen. Raises :class:`CannotStartError`."""
         context = _tls(self._settings)
         self._web = Web(self._settings, self._line())
-        runner = web.AppRunner(self._web.application(), access_log=None, keepalive_timeout=IDLE_S, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            self._web.application(),
+            access_log=None,
+            keepalive_timeout=self._settings.timings.idle_s,
+            shutdown_timeout=1.0,
+        )
         await runner.setup()
         self._runner = runner
         try:

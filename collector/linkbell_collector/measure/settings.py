@@ -19,6 +19,8 @@ class Timings:
     interval_s: float = MEASUREMENT_INTERVAL_S
     linger_s: float = 1.0
     """A peer that broke the protocol may read its close frame for this long before it is cut off."""
+    idle_s: float = 15.0
+    """A connection that has not asked for anything, or not to the end, is closed after this long."""
 
 
 @dataclass(frozen=True, slots=True)

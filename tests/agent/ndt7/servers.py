@@ -128,6 +128,11 @@ async def says_nothing(visitor: Visitor) -> None:
     await asyncio.sleep(60)
 
 
+async def speaks_first(visitor: Visitor) -> None:
+    visitor.writer.write(b"220 mail.example ESMTP\r\n")
+    await asyncio.sleep(60)
+
+
 async def hangs_up(visitor: Visitor) -> None:
     await visitor.request()
 

@@ -9,7 +9,7 @@ import pytest
 from linkbell_agent.ndt7.client import Client, Outcome
 from linkbell_agent.ndt7.endpoint import Endpoint
 from linkbell_agent.ndt7.exchange import STALL_S
-from linkbell_agent.ndt7.rules import Caps
+from linkbell_agent.ndt7.rules import Caps, Sample
 from linkbell_agent.net import Uplink
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.ndt7 import frames
@@ -80,10 +80,9 @@ async def test_nothing_listens() -> None:
 
 
 async def test_tls_with_a_server_that_has_none() -> None:
-    async with serving(servers.answers("HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
+    async with serving(servers.speaks_first) as server:
         outcome = await CLIENT.measure(DOWN, Endpoint("127.0.0.1", server.port, tls=True), Caps(1.0))
-    assert outcome.result.failure is not None
-    assert outcome.result.failure.operation is Operation.TLS_HANDSHAKE
+    assert outcome.result.failure == Failure(operation=Operation.TLS_HANDSHAKE, code=FailureCode.TLS_FAILED)
 
 
 TEXT = frames.message(Opcode.TEXT, b"{}")
@@ -164,6 +163,23 @@ async def test_a_server_that_never_stops_is_cut_off() -> None:
     assert outcome.result.stop is Stop.TIME
     assert 0.5 <= outcome.result.duration_s < 0.6
     assert time.monotonic() - began < 0.8
+
+
+@pytest.mark.parametrize("direction", [DOWN, UP])
+async def test_a_rule_sees_samples_that_only_grow_and_may_end_the_test(direction: Direction) -> None:
+    samples: list[Sample] = []
+
+    def rule(sample: Sample) -> Stop | None:
+        samples.append(sample)
+        return Stop.STABLE if sample.elapsed_s > 0.3 and sample.bytes > 0 else None
+
+    behaviour = servers.never_stops_sending if direction is DOWN else servers.swallows_then("close", 20)
+    result = (await measure(behaviour, direction, Caps(5.0, then=rule))).result
+    assert result.stop is Stop.STABLE
+    assert 0.3 < result.duration_s < 0.6
+    assert len(samples) >= 6
+    assert samples == sorted(samples, key=lambda sample: (sample.elapsed_s, sample.bytes))
+    assert result.duration_s == samples[-1].elapsed_s
 
 
 async def test_a_byte_cap_ends_a_download_soon() -> None:

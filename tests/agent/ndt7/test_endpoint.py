@@ -1,8 +1,14 @@
 """Which server a URL means, and what of it may be written down."""
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from linkbell_agent.ndt7.endpoint import Endpoint, parse
+from linkbell_wire import fields
 
 
 @pytest.mark.parametrize(
@@ -43,3 +49,15 @@ def test_scheme_host_and_port_are_used_and_nothing_else_is_recorded(
 def test_what_is_no_address_is_refused_with_a_sentence(url: str) -> None:
     with pytest.raises(ValueError, match="is not the address of a server"):
         parse(url)
+
+
+URL: TypeAdapter[str] = TypeAdapter(fields.Url)
+
+
+@given(st.text(max_size=60) | st.text(max_size=30).map("ws://{}:80/".format))
+def test_any_text_is_an_address_that_can_be_recorded_or_is_refused(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        endpoint = parse(text)
+        assert URL.validate_python(endpoint.url) == endpoint.url
+        assert endpoint.host.isascii()
+        assert "\r" not in endpoint.authority

@@ -1,6 +1,10 @@
 """What a server's answer to the request means."""
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.ndt7.endpoint import Endpoint
@@ -80,3 +84,10 @@ def test_a_busy_server_says_when_to_come_back(header: str, seconds: float | None
         UPGRADE.check(f"HTTP/1.1 503 Service Unavailable\r\n{header}".encode("latin-1"))
     assert caught.value.failure.code is FailureCode.SERVER_BUSY
     assert caught.value.retry_after_s == seconds
+
+
+@given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda more: b"HTTP/1.1 503 " + more))
+def test_any_bytes_are_an_answer_or_a_failure(head: bytes) -> None:
+    with contextlib.suppress(NetworkFailure):
+        UPGRADE.check(head)
+        raise AssertionError("random bytes cannot hold the right Sec-WebSocket-Accept")

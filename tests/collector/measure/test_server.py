@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,14 @@ async def test_a_client_that_never_reads_or_closes_is_cut_at_the_hard_stop(start
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await ended(server, path.rsplit("/", 1)[1], "hard_stop")
     assert asyncio.get_running_loop().time() - began < QUICK.hard_stop_s + 1
+
+
+@pytest.mark.parametrize("beginning", [b"", b"GET /ndt/v7/download HTTP/1.1\r\nHost: x\r\n"])
+async def test_a_connection_that_asks_for_nothing_is_closed(start: Start, beginning: bytes) -> None:
+    server = await start(timings=replace(QUICK, idle_s=0.2))
+    async with open_peer(server.port) as peer, asyncio.timeout(5):
+        peer.writer.write(beginning)
+        assert await peer.reader.read() == b""
 
 
 async def test_a_client_that_sends_for_ever_is_cut_at_the_hard_stop(start: Start) -> None:
