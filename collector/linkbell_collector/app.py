@@ -91,7 +91,7 @@ class Application:
         self._stack.push_async_callback(store.close)
         live = LiveState()
         floors = Floors(settings.default_download_floor_bps, settings.default_upload_floor_bps)
-        keep_s = max(settings.reading_ttl_s, settings.speed_ttl_s)
+        keep_s = max(settings.lifetimes.reading_ttl_s, settings.speed_ttl_s)
         registry = Registry(store, live, clock, floors, keep_s)
         await registry.load()
         self._registry = registry

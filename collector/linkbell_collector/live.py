@@ -31,7 +31,7 @@ LIVE_KINDS = (RecordKind.PING, RecordKind.DNS, RecordKind.HTTP, RecordKind.SPEED
 
 
 class PingReading(NamedTuple):
-    """Round trips in seconds; ``None`` without a reply. ``failure`` is the commonest of the losses."""
+    """Round trips in seconds. Without a single reply they are ``None``, and ``failure`` is the commonest loss."""
 
     at_us: int
     rtt_s: float | None
@@ -298,7 +298,7 @@ def _try(slot: Slot, attempt: Attempt) -> None:
 
 def _ping(record: PingRecord, at_us: int) -> PingReading:
     failure = record.failure
-    if failure is None and record.failures:
+    if failure is None and record.failures and not record.received:
         commonest: FailureCode = max(record.failures, key=record.failures.__getitem__)
         failure = _NO_REPLY[commonest]
     # Not 1 - received / sent, which turns one lost of ten into 0.09999999999999998.

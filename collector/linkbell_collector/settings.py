@@ -89,7 +89,9 @@ class Settings:
         300.0, _between(10, 30 * _DAY_S), "a school that has not reported for so long is silent (linkbell_school_up 0)"
     )
     reading_ttl_s: float = _setting(
-        900.0, _between(10, 30 * _DAY_S), "pings, look-ups and fetches older than this leave /metrics/schools"
+        900.0,
+        _between(10, 30 * _DAY_S),
+        "pings, look-ups and fetches older than this (and than 3 ping intervals) leave /metrics/schools",
     )
     speed_ttl_s: float = _setting(
         36.0 * _HOUR_S, _between(60, 90 * _DAY_S), "speeds and floor checks older than this leave /metrics/schools"
@@ -113,8 +115,9 @@ class Settings:
 
     @property
     def lifetimes(self) -> Lifetimes:
-        """How long things count as current."""
-        return Lifetimes(self.silent_after_s, self.reading_ttl_s, self.speed_ttl_s, self.school_ttl_s)
+        """How long things count as current: readings never less than three rounds of pings."""
+        reading_ttl_s = max(self.reading_ttl_s, 3 * self.ping_interval_s)
+        return Lifetimes(self.silent_after_s, reading_ttl_s, self.speed_ttl_s, self.school_ttl_s)
 
 
 @dataclass(frozen=True, slots=True)

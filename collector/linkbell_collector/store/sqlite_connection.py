@@ -30,19 +30,20 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Where the database is, and how large it may grow (``None``: as the disk allows)."""
+    """Where the database is, how large it may grow (``None``: as the disk allows), how long to wait for others."""
 
     path: Path
     max_bytes: int | None = None
+    busy_timeout_ms: int = BUSY_TIMEOUT_MS
 
 
 def open_connection(database: Database, *, read_only: bool = False) -> sqlite3.Connection:
     """Open one connection with every pragma set. Transactions are begun explicitly. Raises :class:`sqlite3.Error`."""
     connection = sqlite3.connect(
-        database.path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False
+        database.path, timeout=database.busy_timeout_ms / 1000, isolation_level=None, check_same_thread=False
     )
     try:
-        for pragma in _pragmas(database, read_only=read_only):
+        for pragma in _pragmas(database.busy_timeout_ms, read_only=read_only):
             connection.execute(f"PRAGMA {pragma}").close()
         if database.max_bytes is not None:
             (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
@@ -53,8 +54,8 @@ def open_connection(database: Database, *, read_only: bool = False) -> sqlite3.C
     return connection
 
 
-def _pragmas(database: Database, *, read_only: bool) -> Iterator[str]:
-    yield f"busy_timeout = {BUSY_TIMEOUT_MS}"
+def _pragmas(busy_timeout_ms: int, *, read_only: bool) -> Iterator[str]:
+    yield f"busy_timeout = {busy_timeout_ms}"
     if not read_only:
         yield "journal_mode = WAL"
     yield "synchronous = FULL"
@@ -186,7 +187,7 @@ def translate(error: BaseException, path: Path) -> CollectorError:
     if code == sqlite3.SQLITE_BUSY:
         return CollectorError(
             ErrorCode.STORAGE_FAILED,
-            f"another program held the database for more than {BUSY_TIMEOUT_MS // 1000} seconds",
+            "another program held the database for too long",
             "try again; if it stays so, look for a backup or an sqlite3 shell that holds a transaction open",
             retry_after_s=RETRY_AFTER_S,
         )

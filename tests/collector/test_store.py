@@ -1,0 +1,280 @@
+"""The SQLite store: pragmas, migrations, groups, and what it says when the disk or the file fails."""
+
+import asyncio
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from linkbell_collector.domain import School
+from linkbell_collector.errors import CollectorError, RefusedError
+from linkbell_collector.store import schema, sqlite_connection
+from linkbell_collector.store.migrations import migrate
+from linkbell_collector.store.sqlite import SqliteStore
+from linkbell_collector.store.sqlite_connection import Database
+from linkbell_collector.store.sqlite_ingest import SqliteIngest
+from linkbell_collector.store.sqlite_writer import Group, SqliteWriter, WriterLimits
+from linkbell_wire import ErrorCode
+from tests.collector.support import FakeClock, ping, running
+
+MIGRATIONS = Path(sqlite_connection.__file__).parent / "migrations"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    """Return a migrated, empty database."""
+    made = Database(tmp_path / "data" / "collector.sqlite3")
+    sqlite_connection.prepare(made, migrate)
+    return made
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_every_connection_has_every_pragma(database: Database, *, read_only: bool) -> None:
+    expected = {
+        "busy_timeout": 5000,
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "temp_store": 2,
+        "cache_size": -65_536,
+        "wal_autocheckpoint": 4000,
+        "journal_size_limit": 64 << 20,
+        "query_only": int(read_only),
+    }
+    connection = sqlite_connection.open_connection(database, read_only=read_only)
+    found = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in expected}
+    connection.close()
+    assert found == expected
+
+
+def test_the_engines_connect_through_that_one_function(database: Database) -> None:
+    for readers in (None, 2):
+        engine = sqlite_connection.make_engine(database, readers=readers)
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        engine.dispose()
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_code_knows(database: Database) -> None:
+    engine = sqlite_connection.make_engine(database)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, schema.metadata) == []
+        assert context.get_current_revision() == schema.HEAD
+    engine.dispose()
+
+
+def test_the_newest_migration_is_the_one_the_code_expects() -> None:
+    configuration = Config()
+    configuration.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(configuration).get_current_head() == schema.HEAD
+
+
+def test_the_database_is_readable_by_its_owner_only(database: Database) -> None:
+    assert database.path.stat().st_mode & 0o777 == 0o600
+    assert database.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_database_of_a_newer_version_is_refused_unchanged(database: Database) -> None:
+    with sqlite3.connect(database.path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(RefusedError, match="newer version") as refused:
+        sqlite_connection.prepare(database, migrate)
+    assert "update linkbell-collector" in str(refused.value.action)
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    made = Database(tmp_path / "collector.sqlite3")
+
+    def fail_at_the_end(connection: sa.Connection) -> None:
+        migrate(connection)
+        connection.exec_driver_sql("INSERT INTO nowhere VALUES (1)")
+
+    with pytest.raises(RefusedError):
+        sqlite_connection.prepare(made, fail_at_the_end)
+    connection = sqlite3.connect(made.path)
+    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
+    connection.close()
+
+
+def _overwrite(path: Path) -> None:
+    with path.open("r+b") as file:
+        for page in range(2, path.stat().st_size // 4096):
+            file.seek(page * 4096)
+            file.write(b"\xa5" * 2048)
+
+
+def _truncate(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2 + 100)
+
+
+def _replace(path: Path) -> None:
+    path.write_bytes(b"<html>a captive portal was here</html>" * 500)
+
+
+DAMAGES = {"overwritten": _overwrite, "cut short": _truncate, "not a database": _replace}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+async def test_a_damaged_database_is_refused_with_what_to_do_and_not_touched(
+    tmp_path: Path, clock: FakeClock, damage: Any
+) -> None:
+    async with running(tmp_path, clock) as site:
+        agent = await site.agent()
+        for number in range(20):
+            await agent.send([ping(number * 50 + index) for index in range(50)])
+    path = tmp_path / sqlite_connection.DATABASE_NAME
+    damage(path)
+    before = path.read_bytes()
+    with pytest.raises(RefusedError, match="is damaged") as refused:
+        async with running(tmp_path, clock):
+            pass
+    assert str(path) in refused.value.message
+    assert "Restore the last backup" in str(refused.value.action)
+    assert path.read_bytes() == before
+
+
+async def test_a_full_disk_is_said_so_nothing_acknowledged_is_lost_and_all_goes_on_once_there_is_room(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    acknowledged = 0
+    async with running(tmp_path, clock, database_max_bytes="400000") as site:
+        agent = await site.agent()
+        for number in range(100):
+            reply = await agent.send([ping(number * 50 + index) for index in range(50)])
+            if reply.status != 200:
+                break
+            acknowledged += reply.json["stored"]
+        assert (reply.status, reply.json["code"]) == (503, "storage_full")
+        assert "disk is full" in reply.json["message"]
+        assert "free space" in reply.json["action"]
+        assert int(reply.headers["Retry-After"]) > 0
+        ready = await site.get("/readyz")
+        assert ready.status == 503
+        assert "full" in ready.json["reason"]
+        assert (await site.get("/healthz")).status == 200
+    assert acknowledged > 0
+    assert _count(tmp_path) == acknowledged
+    async with running(tmp_path, clock) as with_room:
+        agent.site = with_room
+        refused_before = [ping(acknowledged + index) for index in range(50)]
+        assert (await agent.send(refused_before)).json["stored"] == 50
+        assert (await with_room.get("/readyz")).status == 200
+
+
+def _count(folder: Path) -> int:
+    connection = sqlite3.connect(folder / sqlite_connection.DATABASE_NAME)
+    (count,) = connection.execute("SELECT count(*) FROM records").fetchone()
+    connection.close()
+    return int(count)
+
+
+class Bench:
+    """A writer on a real database, and a table of its own."""
+
+    def __init__(self, database: Database, clock: FakeClock, limits: WriterLimits) -> None:
+        self.engine = sqlite_connection.make_engine(database)
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE things (id INTEGER PRIMARY KEY)")
+        self.writer = SqliteWriter(self.engine, database.path, limits, SqliteIngest(), clock)
+        self.groups: list[Group] = []
+        self.writer.observe(self.groups.append)
+
+    async def insert(self, number: int) -> int:
+        def work(connection: sa.Connection) -> int:
+            connection.exec_driver_sql("INSERT INTO things VALUES (?)", (number,))
+            return number
+
+        return await self.writer.run(work, weight=1)
+
+    def things(self) -> list[int]:
+        with self.engine.begin() as connection:
+            return list(connection.exec_driver_sql("SELECT id FROM things ORDER BY id").scalars())
+
+    async def close(self) -> None:
+        await self.writer.close()
+        self.engine.dispose()
+
+
+async def test_work_that_fails_does_not_take_its_group_down(database: Database, clock: FakeClock) -> None:
+    bench = Bench(database, clock, WriterLimits(1000, 1000))
+    results = await asyncio.gather(*(bench.insert(number % 30) for number in range(60)), return_exceptions=True)
+    failed = [result for result in results if isinstance(result, BaseException)]
+    assert len(failed) == 30
+    assert all(isinstance(error, CollectorError) for error in failed)
+    assert bench.things() == list(range(30))
+    await bench.close()
+
+
+async def test_what_waits_is_committed_together(database: Database, clock: FakeClock) -> None:
+    bench = Bench(database, clock, WriterLimits(1000, 1000))
+    await asyncio.gather(*(bench.insert(number) for number in range(200)))
+    assert sum(group.records for group in bench.groups) == 200
+    assert len(bench.groups) < 20
+    assert all(group.error is None for group in bench.groups)
+    await bench.close()
+
+
+async def test_more_than_the_queue_holds_is_refused_and_asked_to_come_back(
+    database: Database, clock: FakeClock
+) -> None:
+    bench = Bench(database, clock, WriterLimits(10, 10))
+    results = await asyncio.gather(*(bench.insert(number) for number in range(30)), return_exceptions=True)
+    refused = [error for error in results if isinstance(error, CollectorError)]
+    assert len(refused) == 20
+    assert {error.code for error in refused} == {ErrorCode.OVERLOADED}
+    assert all(error.retry_after_s for error in refused)
+    assert len(bench.things()) == 10
+    assert bench.writer.waiting == 0
+    await bench.close()
+
+
+async def test_closing_commits_what_is_queued_and_then_takes_no_more(database: Database, clock: FakeClock) -> None:
+    bench = Bench(database, clock, WriterLimits(1000, 10))
+    tasks = [asyncio.create_task(bench.insert(number)) for number in range(100)]
+    await asyncio.sleep(0)
+    await bench.writer.close()
+    assert sorted(await asyncio.gather(*tasks)) == list(range(100))
+    with pytest.raises(CollectorError, match="stopping"):
+        await bench.insert(1000)
+    await bench.close()
+
+
+async def test_a_refusal_inside_a_transaction_hurts_nobody_else(database: Database, clock: FakeClock) -> None:
+    bench = Bench(database, clock, WriterLimits(1000, 1000))
+
+    def refuse(connection: sa.Connection) -> int:
+        raise RefusedError("no")
+
+    results = await asyncio.gather(bench.insert(1), bench.writer.run(refuse), bench.insert(2), return_exceptions=True)
+    assert results[0] == 1
+    assert isinstance(results[1], RefusedError)
+    assert bench.things() == [1, 2]
+    await bench.close()
+
+
+async def test_a_lock_held_by_another_program_is_named_and_nothing_is_acknowledged(
+    database: Database, clock: FakeClock
+) -> None:
+    impatient = replace(database, busy_timeout_ms=50)
+    store = await SqliteStore.open(impatient, WriterLimits(1000, 1000), clock)
+    other = sqlite3.connect(database.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(CollectorError, match="held the database") as refused:
+        await store.add_school(School("s-1"), clock.now_us())
+    assert refused.value.code is ErrorCode.STORAGE_FAILED
+    assert refused.value.retry_after_s
+    other.execute("ROLLBACK")
+    other.close()
+    await store.add_school(School("s-1"), clock.now_us())
+    assert list((await store.directory()).schools) == ["s-1"]
+    await store.close()
