@@ -50,5 +50,9 @@ async def run_blocking(function: Callable[P, T], *args: P.args, **kwargs: P.kwar
         except RuntimeError:
             return  # the loop has ended: nobody waits any more
 
-    threading.Thread(target=work, name=f"linkbell-{getattr(function, '__name__', 'call')}", daemon=True).start()
+    try:
+        threading.Thread(target=work, name=f"linkbell-{getattr(function, '__name__', 'call')}", daemon=True).start()
+    except RuntimeError:  # no thread can be had: the box is at its limits
+        _slots.release()
+        raise
     return await future
