@@ -266,7 +266,9 @@ class Download(Session):
     def _send_message(self) -> None:
         self._message_bytes = next_message_size(self._message_bytes, self._sent_bytes)
         size = self._message_bytes
-        self._transport.writelines([frames.header(Opcode.BINARY, size), self._payload[:size]])
+        # Not writelines(): asyncio's forgets to pause the protocol in Python 3.12.0 to 3.13.0 (CVE-2024-12254).
+        self._transport.write(frames.header(Opcode.BINARY, size))
+        self._transport.write(self._payload[:size])
         self._sent_bytes += size
 
     def _has_sent_enough(self) -> bool:

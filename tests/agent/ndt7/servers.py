@@ -49,6 +49,7 @@ class Visitor:
     async def flood(self, seconds: float, message: bytes | None = None) -> None:
         """Send the same message for ``seconds``, by default 64 KiB of payload."""
         message = message or frames.header(Opcode.BINARY, 1 << 16) + os.urandom(1 << 16)
+        message *= max(1, (1 << 16) // len(message))  # a loop busy with tiny writes would starve the client beside it
         end = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < end:
             self.writer.write(message)
