@@ -79,7 +79,7 @@ FAMILIES = (
         "1 if an agent of the school has reported lately, 0 if the school has gone silent.",
         _SCHOOL,
         Source.SCHOOL,
-        lambda row: row.up,
+        attrgetter("up"),
     ),
     Family(
         "linkbell_last_report_timestamp_seconds",
@@ -137,7 +137,7 @@ FAMILIES = (
         "Round-trip time while the last successful speed test filled the line.",
         _DIRECTION,
         Source.SPEED,
-        lambda reading: reading.rtt_loaded_s,
+        attrgetter("rtt_loaded_s"),
     ),
     Family(
         "linkbell_floor_check_passed",
@@ -158,28 +158,28 @@ FAMILIES = (
         "Mean round-trip time of the last ping; absent without a reply.",
         _TARGET,
         Source.PING,
-        lambda reading: reading.rtt_s,
+        attrgetter("rtt_s"),
     ),
     Family(
         "linkbell_ping_jitter_seconds",
         "Jitter of the last ping; absent with fewer than two replies.",
         _TARGET,
         Source.PING,
-        lambda reading: reading.jitter_s,
+        attrgetter("jitter_s"),
     ),
     Family(
         "linkbell_ping_loss_ratio",
         "Share of the last ping's packets that brought no reply, 0 to 1; absent if none could be sent.",
         _TARGET,
         Source.PING,
-        lambda reading: reading.loss_ratio,
+        attrgetter("loss_ratio"),
     ),
     Family(
         "linkbell_dns_duration_seconds",
         "How long the last look-up took; absent if it failed.",
         _TARGET,
         Source.DNS,
-        lambda reading: reading.duration_s,
+        attrgetter("duration_s"),
     ),
     Family(
         "linkbell_dns_up",
@@ -208,14 +208,14 @@ FAMILIES = (
         "How far the agent's wall clock is ahead of the collector's; negative if behind.",
         _AGENT,
         Source.AGENT,
-        lambda agent: agent.clock_offset_s,
+        attrgetter("clock_offset_s"),
     ),
     Family(
         "linkbell_agent_records_lost",
         "Records that never came and that the agent cannot explain; a lower bound while its spool is not empty.",
         _AGENT,
         Source.AGENT,
-        lambda agent: agent.lost,
+        attrgetter("lost"),
     ),
 )
 

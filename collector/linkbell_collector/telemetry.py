@@ -27,6 +27,11 @@ class Telemetry:
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
         Info("linkbell_collector_build", "Version of the collector.", registry=registry).info({"version": __version__})
+        self._make_batch_metrics(registry)
+        self._make_other_metrics(registry)
+        self._zero()
+
+    def _make_batch_metrics(self, registry: CollectorRegistry) -> None:
         self._batches = Counter("linkbell_collector_batches", "Batches by outcome.", ["outcome"], registry=registry)
         self._batch_duration = Histogram(
             "linkbell_collector_batch_duration_seconds",
@@ -42,6 +47,8 @@ class Telemetry:
         self._batch_records = Histogram(
             "linkbell_collector_batch_records", "Records in a settled batch.", registry=registry, buckets=_SIZES
         )
+
+    def _make_other_metrics(self, registry: CollectorRegistry) -> None:
         self._enrolments = Counter(
             "linkbell_collector_enrolments", "Enrolments by outcome.", ["outcome"], registry=registry
         )
@@ -63,7 +70,6 @@ class Telemetry:
             ["route", "status"],
             registry=registry,
         )
-        self._zero()
 
     def _zero(self) -> None:
         """Make every series; those of the hot path are kept at hand, for looking them up by label costs as much."""

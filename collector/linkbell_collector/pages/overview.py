@@ -264,11 +264,18 @@ def _last_failure(slots: _Slots, horizon: Horizon) -> tuple[str, int]:
             outcome = slot.attempt if kind in (RecordKind.SPEED, RecordKind.CHECK) else slot.reading
             failure = getattr(outcome, "failure", None)
             if outcome is not None and failure is not None and outcome.at_us >= horizon.speed_us:
-                failed.append((outcome.at_us, f"{kind.value} {slot.target}: {in_words(failure)}"))
+                failed.append((outcome.at_us, f"{_what(kind, slot.target)}: {in_words(failure)}"))
     if not failed:
         return "", 0
     at_us, text = max(failed)
     return text, at_us
+
+
+def _what(kind: RecordKind, target: str) -> str:
+    """Return what was being measured."""
+    if kind is RecordKind.SPEED:
+        return f"{target} test"
+    return f"floor check, {target}" if kind is RecordKind.CHECK else f"{kind.value} {target}"
 
 
 def _tiles(rows: list[Row]) -> list[Tile]:
