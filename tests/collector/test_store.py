@@ -144,7 +144,7 @@ async def test_a_damaged_database_is_refused_with_what_to_do_and_not_touched(
 
 
 async def test_a_full_disk_is_said_so_nothing_acknowledged_is_lost_and_all_goes_on_once_there_is_room(
-    tmp_path: Path, clock: FakeClock
+    tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     acknowledged = 0
     async with running(tmp_path, clock, database_max_bytes="400000") as site:
@@ -157,6 +157,9 @@ async def test_a_full_disk_is_said_so_nothing_acknowledged_is_lost_and_all_goes_
         assert (reply.status, reply.json["code"]) == (503, "storage_full")
         assert "disk is full" in reply.json["message"]
         assert "free space" in reply.json["action"]
+        assert str(tmp_path) not in reply.text
+        await agent.send([ping(99_000 + index) for index in range(50)])
+        assert [record.message[:26] for record in caplog.records] == ["records cannot be written:"]
         assert int(reply.headers["Retry-After"]) > 0
         ready = await site.get("/readyz")
         assert ready.status == 503
@@ -185,7 +188,7 @@ class Bench:
         self.engine = sqlite_connection.make_engine(database)
         with self.engine.begin() as connection:
             connection.exec_driver_sql("CREATE TABLE things (id INTEGER PRIMARY KEY)")
-        self.writer = SqliteWriter(self.engine, database.path, limits, SqliteIngest(), clock)
+        self.writer = SqliteWriter(self.engine, limits, SqliteIngest(), clock)
         self.groups: list[Group] = []
         self.writer.observe(self.groups.append)
 

@@ -1,6 +1,7 @@
 """What machines and operators look at: health, the collector's metrics, the schools' metrics."""
 
 import asyncio
+import logging
 import zlib
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ TROUBLE_S = 60.0
 
 _GZIP_WINDOW = 31
 _GZIP_LEVEL = 1
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,11 @@ class Trouble:
         self._since_s = 0.0
 
     def commit(self, error: CollectorError | None) -> None:
-        """Take the outcome of a group commit."""
+        """Take the outcome of a group commit, and log it where it differs from the one before."""
+        if error is not None and (self._error is None or self._error.code is not error.code):
+            log.error("records cannot be written: %s; %s", error.message, error.action)
+        elif error is None and self._error is not None:
+            log.info("records are written again")
         self._error, self._since_s = error, self._clock.monotonic_s()
 
     def now(self) -> CollectorError | None:

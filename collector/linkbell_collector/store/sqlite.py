@@ -43,12 +43,11 @@ class SqliteStore:
     """See :class:`linkbell_collector.store.interface.Store`, which says what every method does."""
 
     def __init__(self, database: Database, limits: WriterLimits, clock: Clock) -> None:
-        self._database = database
         self._ingest = SqliteIngest()
         self._write_engine = sqlite_connection.make_engine(database)
         self._read_engine = sqlite_connection.make_engine(database, readers=READERS)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
-        self._writer = SqliteWriter(self._write_engine, database.path, limits, self._ingest, clock)
+        self._writer = SqliteWriter(self._write_engine, limits, self._ingest, clock)
 
     @classmethod
     async def open(cls, database: Database, limits: WriterLimits, clock: Clock) -> "SqliteStore":
@@ -130,7 +129,7 @@ class SqliteStore:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._in_snapshot, query)
 
     def _in_snapshot(self, query: Callable[[sa.Connection], T]) -> T:
-        with sqlite_connection.translated(self._database.path), self._read_engine.begin() as connection:
+        with sqlite_connection.translated(), self._read_engine.begin() as connection:
             return query(connection)
 
 

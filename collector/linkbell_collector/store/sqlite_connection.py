@@ -97,7 +97,7 @@ def prepare(database: Database, migrate: Callable[[sa.Connection], None]) -> Non
     """
     _make_folder(database.path.parent)
     _refuse_other_files(database.path)
-    with translated(database.path):
+    with translated():
         engine = make_engine(database)
         try:
             with engine.connect() as connection:
@@ -161,27 +161,27 @@ def damaged(path: Path, found: str) -> RefusedError:
 def _cannot_start(error: Exception, path: Path) -> CollectorError:
     if _primary_code(error) in _DAMAGED:
         return damaged(path, str(_original(error)))
-    translation = translate(error, path)
+    translation = translate(error)
     return RefusedError(f"the database {path} cannot be opened: {translation.message}", translation.action)
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Turn every database error inside into a ``CollectorError``, cause kept."""
     try:
         yield
     except (sa.exc.DBAPIError, sqlite3.Error) as error:
-        raise translate(error, path) from error
+        raise translate(error) from error
 
 
-def translate(error: BaseException, path: Path) -> CollectorError:
-    """Return what a database error means to an agent and to an operator."""
+def translate(error: BaseException) -> CollectorError:
+    """Return what a database error means to an agent and to an operator; paths are nothing for agents to know."""
     code = _primary_code(error)
     if code == sqlite3.SQLITE_FULL:
         return CollectorError(
             ErrorCode.STORAGE_FULL,
             "the collector's disk is full, so nothing more can be kept",
-            f"agents keep their records and try again; free space for {path.parent}, or raise database_max_bytes",
+            "agents keep their records and try again; free space for its data folder, or raise database_max_bytes",
             retry_after_s=RETRY_AFTER_S,
         )
     if code == sqlite3.SQLITE_BUSY:
@@ -195,8 +195,8 @@ def translate(error: BaseException, path: Path) -> CollectorError:
     return CollectorError(
         ErrorCode.STORAGE_FAILED,
         f"the collector's database {what}, so nothing more can be kept",
-        f"agents keep their records and try again; look at the disk of {path}, then restart the collector, which "
-        "checks the database",
+        "agents keep their records and try again; look at the collector's disk, then restart it: that checks the "
+        "database",
         retry_after_s=RETRY_AFTER_S,
     )
 

@@ -10,7 +10,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
@@ -64,9 +63,8 @@ class _Job:
 class SqliteWriter:
     """Runs pieces of work in the writer's thread, many to a transaction, each answered once it is durable."""
 
-    def __init__(self, engine: sa.Engine, path: Path, limits: WriterLimits, memory: Memory, clock: Clock) -> None:
+    def __init__(self, engine: sa.Engine, limits: WriterLimits, memory: Memory, clock: Clock) -> None:
         self._engine = engine
-        self._path = path
         self._limits = limits
         self._memory = memory
         self._clock = clock
@@ -183,7 +181,7 @@ class SqliteWriter:
     def _translated(self, error: BaseException) -> BaseException:
         if not isinstance(error, (sa.exc.DBAPIError, sqlite3.Error)):
             return error
-        told = sqlite_connection.translate(error, self._path)
+        told = sqlite_connection.translate(error)
         told.__cause__ = error
         return told
 
