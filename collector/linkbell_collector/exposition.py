@@ -154,6 +154,13 @@ FAMILIES = (
         lambda reading: reading.at_us / 1e6,
     ),
     Family(
+        "linkbell_ping_up",
+        "1 if the last ping brought at least one reply, 0 if none, or if none could be sent.",
+        _TARGET,
+        Source.PING,
+        lambda reading: int(reading.rtt_s is not None),
+    ),
+    Family(
         "linkbell_ping_rtt_seconds",
         "Mean round-trip time of the last ping; absent without a reply.",
         _TARGET,

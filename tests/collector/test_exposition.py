@@ -63,6 +63,7 @@ async def test_every_family_is_exported_with_its_labels_and_base_units(site: Sit
     assert value(text, "linkbell_upload_floor_bytes_per_second") == 0.25e6
     assert value(text, "linkbell_ping_rtt_seconds", **main, target="isp-dns") == 0.024
     assert value(text, "linkbell_ping_loss_ratio", **main, target="isp-dns") == 0.1
+    assert value(text, "linkbell_ping_up", **main, target="isp-dns") == 1
     assert value(text, "linkbell_loaded_rtt_seconds", **main, direction="download") == 0.08
     assert value(text, "linkbell_floor_check_passed", **main, direction="download") == 1
     assert value(text, "linkbell_last_report_timestamp_seconds") == NOON_US / 1e6

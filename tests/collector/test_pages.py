@@ -94,6 +94,19 @@ async def test_a_failed_speed_test_does_not_stand_as_new(site: Site, clock: Fake
     assert "1 h ago, newest test failed" in text
 
 
+async def test_a_target_that_could_not_be_asked_is_trouble_and_everything_that_fails_is_named(site: Site) -> None:
+    agent = await site.agent()
+    nothing = {"received": 0, "rtt_min_s": None, "rtt_mean_s": None, "rtt_p95_s": None, "rtt_max_s": None}
+    unasked = nothing | {"sent": 0, "jitter_s": None, "failures": {}}
+    unresolved = {**unasked, "target": "platform", "failure": {"operation": "resolve", "code": "dns_timeout"}}
+    await agent.send([speed(0), {**ping(1), **unresolved}])
+    text = (await page(site)).text
+    assert "■ trouble" in text.replace("  ", " ")
+    assert "ping platform: name server does not answer" in text
+    await agent.send([lost_ping(2, target="gateway"), lost_ping(3, target="isp")])
+    assert "also ping" in (await page(site)).text
+
+
 async def test_waiting_agents_are_counted(site: Site) -> None:
     await site.enrol(await site.token(None, region="Almaty"), school="s-7")
     text = (await page(site)).text

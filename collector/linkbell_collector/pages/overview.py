@@ -67,7 +67,7 @@ class Row:
     rtt: Figure
     loss: Figure
     failure: str
-    failure_ago: str
+    failure_note: str
     reported_ago: str
     reported_at: str
     versions: str
@@ -172,20 +172,21 @@ def _row(live: SchoolLive, slots: _Slots, horizon: Horizon) -> Row:
     speeds = slots.get(RecordKind.SPEED, [])
     download = _speed(speeds, Direction.DOWNLOAD, school.download_floor_bps, horizon)
     upload = _speed(speeds, Direction.UPLOAD, school.upload_floor_bps, horizon)
-    rtt, loss = _pings(slots.get(RecordKind.PING, []), horizon)
-    failure, failure_us = _last_failure(slots, horizon)
+    pings = slots.get(RecordKind.PING, [])
+    rtt, loss = _pings(pings, horizon)
+    failure, failure_note = _failures(slots, horizon)
     reported = live.last_report_us > 0
     return Row(
         id=school.id,
         title=school.title,
         place=" · ".join(part for part in (school.region, school.district) if part),
-        state=_state(live, (download, upload, loss), horizon),
+        state=_state(live, (download, upload, loss, _reach(pings, horizon)), horizon),
         download=download,
         upload=upload,
         rtt=rtt,
         loss=loss,
         failure=failure,
-        failure_ago=ago(failure_us, horizon.now_us) if failure else "",
+        failure_note=failure_note,
         reported_ago=ago(live.last_report_us, horizon.now_us) if reported else "never",
         reported_at=exact(live.last_report_us) if reported else "",
         versions=", ".join(sorted({agent.version for agent in live.agents.values()})),
@@ -256,19 +257,28 @@ def _pings(slots: Iterable[Slot], horizon: Horizon) -> tuple[Figure, Figure]:
     return rtt, loss
 
 
-def _last_failure(slots: _Slots, horizon: Horizon) -> tuple[str, int]:
-    """Return the newest result that is a failure, in words, and its time."""
-    failed: list[tuple[int, str]] = []
+def _reach(slots: Iterable[Slot], horizon: Horizon) -> Figure:
+    """Say whether every target answered: one that could not even be asked has no loss to show."""
+    current = [slot.reading for slot in slots if isinstance(slot.reading, PingReading)]
+    if any(reading.rtt_s is None for reading in current if reading.at_us >= horizon.reading_us):
+        return Figure("not all answer", Grade.BAD)
+    return Figure("", Grade.UNKNOWN)
+
+
+def _failures(slots: _Slots, horizon: Horizon) -> tuple[str, str]:
+    """Return the newest result that is a failure, in words; and when that was, with what else fails now."""
+    failed: list[tuple[int, str, str]] = []
     for kind, of_kind in slots.items():
         for slot in of_kind:
             outcome = slot.attempt if kind in (RecordKind.SPEED, RecordKind.CHECK) else slot.reading
             failure = getattr(outcome, "failure", None)
             if outcome is not None and failure is not None and outcome.at_us >= horizon.speed_us:
-                failed.append((outcome.at_us, f"{_what(kind, slot.target)}: {in_words(failure)}"))
+                failed.append((outcome.at_us, _what(kind, slot.target), in_words(failure)))
     if not failed:
-        return "", 0
-    at_us, text = max(failed)
-    return text, at_us
+        return "", ""
+    (at_us, what, words), *others = sorted(failed, reverse=True)
+    also = f"; also {', '.join(sorted(other for _, other, _ in others))}" if others else ""
+    return f"{what}: {words}", f"{ago(at_us, horizon.now_us)}{also}"
 
 
 def _what(kind: RecordKind, target: str) -> str:
