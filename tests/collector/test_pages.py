@@ -2,6 +2,7 @@
 
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,7 +97,7 @@ async def test_a_failed_speed_test_does_not_stand_as_new(site: Site, clock: Fake
 
 async def test_a_target_that_could_not_be_asked_is_trouble_and_everything_that_fails_is_named(site: Site) -> None:
     agent = await site.agent()
-    nothing = {"received": 0, "rtt_min_s": None, "rtt_mean_s": None, "rtt_p95_s": None, "rtt_max_s": None}
+    nothing: dict[str, Any] = dict.fromkeys(("rtt_min_s", "rtt_mean_s", "rtt_p95_s", "rtt_max_s")) | {"received": 0}
     unasked = nothing | {"sent": 0, "jitter_s": None, "failures": {}}
     unresolved = {**unasked, "target": "platform", "failure": {"operation": "resolve", "code": "dns_timeout"}}
     await agent.send([speed(0), {**ping(1), **unresolved}])
