@@ -33,6 +33,7 @@ NEEDS = (
     Need("chromium", "chromium", "looking at the pages, and M-Lab's own browser client"),
     Need("npm", "npm", "fetching M-Lab's own browser client"),
     Need("ip", "iproute2", "networks of the tests' own"),
+    Need("sysctl", "procps", "what a network of its own allows"),
     Need("setpriv", "util-linux", "running as a user without rights"),
     Need("iperf3", "iperf3", "the peer in the speed benchmark"),
 )
