@@ -178,6 +178,11 @@ def _watch_gauges(
         lambda: live.refused_series,
     )
     telemetry.watch(
+        "linkbell_collector_unreadable_records",
+        "Stored records left out of live state since the start, because they cannot be read.",
+        lambda: store.unreadable,
+    )
+    telemetry.watch(
         "linkbell_collector_pending_agents", "Agents that wait for approval.", lambda: registry.pending_agents
     )
 

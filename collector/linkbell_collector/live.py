@@ -174,8 +174,10 @@ class LiveState:
                 known.school, known.info_labels = school, labels.of_school_info(school)
 
     def forget(self, school_id: str) -> None:
-        """Drop what is known of a school, before it is rebuilt from other agents."""
-        school = self._schools[school_id]
+        """Drop what is known of a school, before it is rebuilt from other agents; one that is gone is forgotten."""
+        school = self._schools.get(school_id)
+        if school is None:
+            return
         for kind, key in school.keys:
             del self._slots[kind][key]
         school.keys.clear()

@@ -38,9 +38,12 @@ class Registry:
         self._keep_us = round(keep_s * 1e6)
         self._directory = Directory()
         self._shown: dict[str, frozenset[int]] = {}
+        self._complete: dict[str, frozenset[int]] = {}
+        self._stale = False
+        self._tidied_s = clock.monotonic_s()
         self._seen_changes = -1
         self._lock = asyncio.Lock()
-        self._trouble = False
+        self._trouble: str | None = None
         self._refreshed = asyncio.Condition()
         self.generation = 0
 
@@ -61,6 +64,11 @@ class Registry:
     def rebuilt(self) -> bool:
         """Tell whether live state is complete."""
         return self.generation > 0
+
+    @property
+    def trouble(self) -> str | None:
+        """Why changes of schools and agents cannot be followed at the moment, or live state is incomplete."""
+        return self._trouble
 
     @property
     def pending_agents(self) -> int:
@@ -84,53 +92,71 @@ class Registry:
     async def refresh(self) -> None:
         """Read the directory anew, and rebuild live state where the agents that are shown have changed."""
         async with self._lock:
+            self._stale = True
             read = await self._store.directory()
             schools = {school.id: self._with_floors(school) for school in read.schools.values()}
             self._directory = Directory(schools, read.agents)
             self._live.set_schools(school for school in schools.values() if school.approved)
+            # Before the rebuild: what an agent sends while it runs must not be missed.
             before, self._shown = self._shown, _shown(self._directory)
-            for school_id in before.keys() - self._directory.schools.keys():
-                del before[school_id]
-            await self._rebuild(before)
+            self._forget_those_who_lost_agents(before)
+            await self._rebuild()
+            self._stale = False
             self.generation += 1
         async with self._refreshed:
             self._refreshed.notify_all()
 
     async def watch(self) -> None:
         """Follow what other processes write, and tidy up, until cancelled."""
-        tidied_s = self._clock.monotonic_s()
         while True:
             await asyncio.sleep(POLL_INTERVAL_S)
-            await self._poll()
-            if self._clock.monotonic_s() - tidied_s > EXPIRE_INTERVAL_S:
-                tidied_s = self._clock.monotonic_s()
-                self._live.expire(self._clock.now_us() - self._keep_us)
+            await self.follow()
 
-    async def _poll(self) -> None:
+    async def follow(self) -> None:
+        """Look once for changes, and finish what failed before. Whatever goes wrong is logged, and :attr:`trouble`."""
         try:
-            changes = await self._store.changes_by_others()
-            if changes != self._seen_changes:
-                await self.refresh()
-                self._seen_changes = changes
+            await self._look()
         except CollectorError as error:
-            if not self._trouble:
+            if self._trouble is None:
                 log.error("cannot follow changes of schools and agents: %s", error)
-            self._trouble = True
+            self._trouble = error.message
+        except Exception:  # the supervisor of the watch: if it ended, no revocation would take hold again
+            if self._trouble is None:
+                log.exception("cannot follow changes of schools and agents, by a defect of the collector")
+            self._trouble = "changes of schools and agents cannot be followed, see the log"
         else:
-            self._trouble = False
+            if self._trouble is not None:
+                log.info("changes of schools and agents are followed again")
+            self._trouble = None
 
-    async def _rebuild(self, before: dict[str, frozenset[int]]) -> None:
-        """Forget schools that lost an agent, and read the records of every agent that is newly shown."""
-        wanted: set[int] = set()
-        for school_id in self._shown.keys() | before.keys():
-            now, then = self._shown.get(school_id, frozenset()), before.get(school_id, frozenset())
-            if then - now:
+    async def _look(self) -> None:
+        changes = await self._store.changes_by_others()
+        if self._stale or changes != self._seen_changes:
+            await self.refresh()
+            self._seen_changes = changes
+        if self._clock.monotonic_s() - self._tidied_s > EXPIRE_INTERVAL_S:
+            self._tidied_s = self._clock.monotonic_s()
+            self._live.expire(self._clock.now_us() - self._keep_us)
+
+    def _forget_those_who_lost_agents(self, before: dict[str, frozenset[int]]) -> None:
+        """Forget schools with records of an agent that is shown no more: they are rebuilt from the others."""
+        for school_id, agents in before.items():
+            if agents - self._shown.get(school_id, frozenset()):
                 self._live.forget(school_id)
-                wanted |= now
-            else:
-                wanted |= now - then
-        if not wanted:
-            return
+                self._complete.pop(school_id, None)
+
+    async def _rebuild(self) -> None:
+        """Read the records of every shown agent that live state does not hold all of; what fails is still to do."""
+        wanted = {
+            key
+            for school_id, agents in self._shown.items()
+            for key in agents - self._complete.get(school_id, frozenset())
+        }
+        if wanted:
+            await self._read_into_live(wanted)
+        self._complete = dict(self._shown)
+
+    async def _read_into_live(self, wanted: set[int]) -> None:
         for agent in self._directory.agents.values():
             if agent.key in wanted and agent.report is not None:
                 self._live.report(agent, agent.report, agent.missing, agent.refused)

@@ -107,6 +107,8 @@ class Operations:
     async def _not_ready(self) -> str | None:
         if not self._observed.registry.rebuilt:
             return "live state is being rebuilt from the database"
+        if self._observed.registry.trouble is not None:
+            return self._observed.registry.trouble
         try:
             await self._observed.store.check_writable(self._observed.clock.now_us())
         except CollectorError as error:

@@ -163,10 +163,13 @@ def body_of(record: AnyRecord) -> str:
     return record.__pydantic_serializer__.to_json(record, exclude_none=True).decode()
 
 
-def dated_record(at_us: int, clock: int, body: str) -> DatedRecord:
-    """Return a stored record. Raises :class:`pydantic.ValidationError` if ``body`` was tampered with."""
-    record: AnyRecord = RECORD_ADAPTER.validate_json(body)
-    return DatedRecord(record, at_us, TimeQuality(clock))
+def dated_record(at_us: int, clock: int, body: bytes) -> DatedRecord | None:
+    """Return a stored record, or ``None`` if it cannot be read: the disk or somebody else has changed it."""
+    try:
+        record: AnyRecord = RECORD_ADAPTER.validate_json(body)
+        return DatedRecord(record, at_us, TimeQuality(clock))
+    except ValueError:  # pydantic's own is one too
+        return None
 
 
 def _school(row: sa.Row[tuple[object, ...]]) -> School:

@@ -1,6 +1,7 @@
 """The SQLite store: one writing thread, a few reading connections, one file."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -30,13 +31,21 @@ from linkbell_collector.store.sqlite_ingest import SqliteIngest
 from linkbell_collector.store.sqlite_writer import Group, SqliteWriter, WriterLimits
 from linkbell_wire.enrolment import EnrolRequest
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 READERS = 4
 _PIECE = 500
 """Series read at a time for live state, so that the event loop gets its turn between."""
 
 _BEAT = "INSERT INTO heartbeat (id, at_us) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at_us = excluded.at_us"
-_NEWEST = "SELECT at_us, clock, body FROM records WHERE series = ? AND clock <> ? ORDER BY at_us DESC, id DESC LIMIT ?"
+# As bytes: text that is no UTF-8 would fail the whole query rather than one record.
+_NEWEST = (
+    "SELECT at_us, clock, CAST(body AS BLOB) FROM records WHERE series = ? AND clock <> ? "
+    "ORDER BY at_us DESC, id DESC LIMIT ?"
+)
+
+_Found = tuple[str, DatedRecord | None]
+"""A school and a record of it, ``None`` if that cannot be read."""
 
 
 class SqliteStore:
@@ -44,6 +53,7 @@ class SqliteStore:
 
     def __init__(self, database: Database, limits: WriterLimits, clock: Clock) -> None:
         self._ingest = SqliteIngest()
+        self._unreadable = 0
         self._write_engine = sqlite_connection.make_engine(database)
         self._read_engine = sqlite_connection.make_engine(database, readers=READERS)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
@@ -59,6 +69,11 @@ class SqliteStore:
     def waiting(self) -> int:
         """Records handed over and not yet durable."""
         return self._writer.waiting
+
+    @property
+    def unreadable(self) -> int:
+        """Stored records left out since the start, each time they were met, because they cannot be read."""
+        return self._unreadable
 
     def observe(self, observer: Callable[[Group], None]) -> None:
         """Have ``observer`` called after every group commit that held records."""
@@ -99,7 +114,9 @@ class SqliteStore:
     async def latest(self, agents: Collection[int], wanted: Wanted) -> AsyncIterator[Sequence[LiveRecord]]:
         series = await self._read(partial(rows.series_of, agents=agents, kinds=wanted.kinds))
         for start in range(0, len(series), _PIECE):
-            yield await self._read(partial(_latest, series=series[start : start + _PIECE], wanted=wanted))
+            found = await self._read(partial(_latest, series=series[start : start + _PIECE], wanted=wanted))
+            self._count_unreadable(found)
+            yield [LiveRecord(school, dated) for school, dated in found if dated is not None]
 
     async def enrol(self, request: EnrolRequest, credential_hash: bytes, now_us: int) -> Enrolled:
         return await self._writer.run(lambda connection: rows.enrol(connection, request, credential_hash, now_us))
@@ -125,6 +142,16 @@ class SqliteStore:
     async def revoke_agent(self, agent_id: str) -> Agent:
         return await self._writer.run(lambda connection: rows.set_agent_state(connection, agent_id, AgentState.REVOKED))
 
+    def _count_unreadable(self, found: Sequence[_Found]) -> None:
+        unreadable = sum(dated is None for _, dated in found)
+        if unreadable and not self._unreadable:
+            log.error(
+                "%d stored records cannot be read and are left out, all others go on; the disk may be failing, or "
+                "another program has written to it (said once; linkbell_collector_unreadable_records counts on)",
+                unreadable,
+            )
+        self._unreadable += unreadable
+
     async def _read(self, query: Callable[[sa.Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._in_snapshot, query)
 
@@ -133,18 +160,16 @@ class SqliteStore:
             return query(connection)
 
 
-def _latest(connection: sa.Connection, *, series: Sequence[tuple[int, str]], wanted: Wanted) -> list[LiveRecord]:
+def _latest(connection: sa.Connection, *, series: Sequence[tuple[int, str]], wanted: Wanted) -> list[_Found]:
     """Seek to the end of each series on the index, and go back no further than needed."""
-    return [
-        LiveRecord(school, dated) for series_id, school in series for dated in _newest(connection, series_id, wanted)
-    ]
+    return [(school, dated) for series_id, school in series for dated in _newest(connection, series_id, wanted)]
 
 
-def _newest(connection: sa.Connection, series_id: int, wanted: Wanted) -> Iterator[DatedRecord]:
+def _newest(connection: sa.Connection, series_id: int, wanted: Wanted) -> Iterator[DatedRecord | None]:
     found = connection.exec_driver_sql(_NEWEST, (series_id, int(TimeQuality.UNSYNCED), wanted.at_most))
     for at_us, clock, body in found:
         dated = rows.dated_record(at_us, clock, body)
         yield dated
-        if wanted.settles(dated.record):
+        if dated is not None and wanted.settles(dated.record):
             break
     found.close()
