@@ -6,6 +6,7 @@ from enum import IntEnum, StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from linkbell_collector.loss import NO_ACCOUNT, Account
 from linkbell_wire import AnyRecord, CheckRecord, Rejection, SkipRecord
 
 
@@ -65,10 +66,7 @@ class AgentReport:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One installed box. ``key`` is the store's own number, ``id`` the public name.
-
-    ``missing`` counts the gaps in its sequence numbers, ``refused`` the records refused by number.
-    """
+    """One installed box. ``key`` is the store's own number, ``id`` the public name."""
 
     key: int
     id: str
@@ -76,8 +74,7 @@ class Agent:
     state: AgentState
     name: str | None = None
     report: AgentReport | None = None
-    missing: int = 0
-    refused: int = 0
+    account: Account = NO_ACCOUNT
     enrolled_us: int = 0
 
 
@@ -145,8 +142,7 @@ class Settled:
 
     new: Sequence[DatedRecord]
     duplicate: int
-    missing: int
-    refused: int
+    account: Account
 
 
 @dataclass(frozen=True, slots=True)

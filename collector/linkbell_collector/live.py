@@ -190,10 +190,10 @@ class LiveState:
             for key in [key for key, slot in slots.items() if slot.newest_us < since_us]:
                 slots.pop(key).owner.keys.discard((kind, key))
 
-    def report(self, agent: Agent, report: AgentReport, missing: int, refused: int) -> None:
+    def report(self, agent: Agent, report: AgentReport, account: loss.Account) -> None:
         """Take what an agent says of itself; an older report than the known one changes nothing.
 
-        ``missing`` and ``refused`` are the store's counts, newer than those of ``agent``.
+        ``account`` is what the store has counted, newer than that of ``agent``.
         """
         school = self._schools.get(agent.school)
         if school is None:
@@ -206,13 +206,7 @@ class LiveState:
             text, info = known.labels, known.info_labels
         else:
             text, info = labels.of_agent(agent), labels.of_agent_info(agent, report.version)
-        lost = loss.records_lost(
-            missing=missing,
-            refused=refused,
-            spooled=report.spooled,
-            dropped=report.dropped,
-            rejected=report.rejected,
-        )
+        lost = loss.records_lost(account, spooled=report.spooled)
         school.agents[agent.id] = AgentLive(
             school, text, info, report.version, report.received_us, report.clock_offset_s, lost, report.spooled
         )

@@ -159,7 +159,7 @@ class Registry:
     async def _read_into_live(self, wanted: set[int]) -> None:
         for agent in self._directory.agents.values():
             if agent.key in wanted and agent.report is not None:
-                self._live.report(agent, agent.report, agent.missing, agent.refused)
+                self._live.report(agent, agent.report, agent.account)
         async for piece in self._store.latest(wanted, WANTED):
             for school_id, dated in piece:
                 self._live.apply(school_id, dated)

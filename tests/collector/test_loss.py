@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkbell_collector.loss import MAX_MISSING, missing_in_stream, records_lost
+from linkbell_collector.loss import MAX_MISSING, Account, Counted, missing_in_stream, newly_settled, records_lost
 
 STREAMS = {
     "nothing was seen": ((-1, 0), 0),
@@ -34,8 +34,49 @@ LOSSES = {
 
 @pytest.mark.parametrize(("facts", "lost"), LOSSES.values(), ids=LOSSES.keys())
 def test_losses_of_an_agent(facts: dict[str, int], lost: int) -> None:
-    nothing = {"missing": 0, "refused": 0, "spooled": 0, "dropped": 0, "rejected": 0}
-    assert records_lost(**(nothing | facts)) == lost
+    account = {name: count for name, count in facts.items() if name != "spooled"}
+    assert records_lost(Account(**account), spooled=facts.get("spooled", 0)) == lost
+
+
+BATCHES = {
+    "every number is new": (([0, 1], [2], set()), 3),
+    "a number that is stored and refused in one batch is one number": (([0, 1], [1], set()), 2),
+    "a number refused twice is one number": (([], [3, 3], set()), 1),
+    "what was settled before is not settled again": (([4, 5], [6], {5, 6}), 1),
+    "an empty batch settles nothing": (([], [], set()), 0),
+}
+
+
+@pytest.mark.parametrize(("batch", "count"), BATCHES.values(), ids=BATCHES.keys())
+def test_a_number_is_settled_once(batch: tuple[list[int], list[int], set[int]], count: int) -> None:
+    assert newly_settled(*batch) == count
+
+
+REPORTS = {
+    "nothing reported": ([], 0),
+    "a counter that grows": ([3, 10, 10], 10),
+    "a counter that starts anew keeps what it had": ([10, 0], 10),
+    "and goes on from there": ([10, 0, 4], 14),
+    "even if it is soon past its old value": ([10, 2, 12], 22),
+    "twice": ([10, 1, 5, 0, 2], 17),
+    "a nonsensical number does not overflow": ([2**53 - 1, 1, 0], 2**53 - 1),
+}
+
+
+@pytest.mark.parametrize(("reports", "total"), REPORTS.values(), ids=REPORTS.keys())
+def test_a_counter_that_starts_anew_loses_nothing(reports: list[int], total: int) -> None:
+    counted = Counted()
+    for reported in reports:
+        counted = counted.then(reported)
+    assert counted.total == total
+
+
+@given(st.lists(st.integers(0, 10**6)))
+def test_a_counter_never_falls_whatever_is_reported(reports: list[int]) -> None:
+    counted = Counted()
+    for reported in reports:
+        counted, before = counted.then(reported), counted.total
+        assert counted.total >= before
 
 
 counts = st.integers(0, 10**6)
@@ -45,5 +86,5 @@ counts = st.integers(0, 10**6)
 def test_loss_is_never_negative_and_never_more_than_what_is_missing(
     missing: int, refused: int, spooled: int, dropped: int, rejected: int
 ) -> None:
-    lost = records_lost(missing=missing, refused=refused, spooled=spooled, dropped=dropped, rejected=rejected)
+    lost = records_lost(Account(missing, refused, dropped, rejected), spooled=spooled)
     assert 0 <= lost <= missing

@@ -15,6 +15,7 @@ from tests.collector.support import (
     NOON_US,
     FakeClock,
     Site,
+    TestAgent,
     batch,
     check,
     dns,
@@ -106,6 +107,49 @@ async def test_gaps_that_nobody_explains_are_exported_as_loss(site: Site) -> Non
     assert f'linkbell_agent_records_lost{{school="s-1",agent="{agent.id}"}} 3\n' in await site.metrics()
     await agent.send([ping(1), ping(2)], agent={"version": "1", "spooled": 0, "dropped": 2})
     assert f'linkbell_agent_records_lost{{school="s-1",agent="{agent.id}"}} 2\n' in await site.metrics()
+
+
+def lost(agent: TestAgent, count: int) -> str:
+    """Return the line that says how many records of ``agent`` are lost."""
+    return f'linkbell_agent_records_lost{{school="s-1",agent="{agent.id}"}} {count}\n'
+
+
+BROKEN = ping(0) | {"sent": -1}
+SAME_NUMBER = {
+    "in one batch": [[ping(0), BROKEN, ping(2)]],
+    "refused before": [[BROKEN], [ping(0), ping(2)]],
+    "stored before": [[ping(0)], [BROKEN, ping(2)]],
+    "in one batch, and sent again": [[ping(0), BROKEN, ping(2)]] * 2,
+}
+
+
+@pytest.mark.parametrize("batches", SAME_NUMBER.values(), ids=SAME_NUMBER.keys())
+async def test_a_number_that_is_stored_and_refused_hides_no_gap(site: Site, batches: list[list[Any]]) -> None:
+    agent = await site.agent()
+    for records in batches:
+        await agent.send(records)
+    assert lost(agent, 1) in await site.metrics()
+    await agent.send([ping(3)], agent={"version": "1", "spooled": 0, "dropped": 0, "rejected": 1})
+    assert lost(agent, 1) in await site.metrics()
+
+
+async def test_what_an_agent_dropped_before_its_counters_started_anew_is_no_loss(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    counters = {"version": "1", "spooled": 0, "dropped": 7, "rejected": 3}
+    anew = counters | {"dropped": 0, "rejected": 0}
+    async with running(tmp_path, clock) as site:
+        agent = await site.agent()
+        await agent.send([ping(0), ping(11)], agent=counters)
+        assert lost(agent, 0) in await site.metrics()
+    async with running(tmp_path, clock) as site:
+        agent.site = site
+        await agent.send([ping(12)], agent=anew)
+        assert lost(agent, 0) in await site.metrics()
+        await agent.send([ping(13), ping(16)], agent=anew | {"dropped": 1})
+        assert lost(agent, 1) in await site.metrics()
+    async with running(tmp_path, clock) as site:
+        assert lost(agent, 1) in await site.metrics()
 
 
 async def test_loss_is_still_known_after_a_restart(tmp_path: Path, clock: FakeClock) -> None:

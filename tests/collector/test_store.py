@@ -2,12 +2,14 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -15,7 +17,8 @@ from alembic.script import ScriptDirectory
 
 from linkbell_collector.domain import School
 from linkbell_collector.errors import CollectorError, RefusedError
-from linkbell_collector.store import schema, sqlite_connection
+from linkbell_collector.loss import Account
+from linkbell_collector.store import rows, schema, sqlite_connection
 from linkbell_collector.store.migrations import migrate
 from linkbell_collector.store.sqlite import SqliteStore
 from linkbell_collector.store.sqlite_connection import Database
@@ -69,6 +72,35 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_knows(database: Da
         assert compare_metadata(context, schema.metadata) == []
         assert context.get_current_revision() == schema.HEAD
     engine.dispose()
+
+
+def test_a_database_of_the_first_schema_is_brought_up_to_date_and_keeps_its_agents(tmp_path: Path) -> None:
+    made = Database(tmp_path / "collector.sqlite3")
+    sqlite_connection.prepare(made, lambda connection: _upgrade(connection, "0001"))
+    with closing(sqlite3.connect(made.path, isolation_level=None)) as old:
+        old.execute("INSERT INTO schools (id, timezone, approved, created_us) VALUES ('s-1', 'UTC', 1, 0)")
+        old.execute(
+            "INSERT INTO tokens (id, hash, school, uses, used, expires_us, created_us) "
+            "VALUES ('t', x'01', 's-1', 1, 1, 9, 0)"
+        )
+        old.execute(
+            "INSERT INTO agents (key, id, school, state, credential_hash, token, enrolled_us, missing, refused, "
+            "version, spooled, dropped, rejected, clock_offset_s, report_us) "
+            "VALUES (1, 'a', 's-1', 'active', x'02', 't', 0, 9, 2, '1', 0, 5, 4, 0.0, 1)"
+        )
+    sqlite_connection.prepare(made, migrate)
+    engine = sqlite_connection.make_engine(made)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+        (agent,) = rows.read_directory(connection).agents.values()
+    engine.dispose()
+    assert agent.account == Account(missing=9, refused=2, dropped=5, rejected=4)
+
+
+def _upgrade(connection: sa.Connection, revision: str) -> None:
+    configuration = Config(attributes={"connection": connection})
+    configuration.set_main_option("script_location", str(MIGRATIONS))
+    command.upgrade(configuration, revision)
 
 
 def test_the_newest_migration_is_the_one_the_code_expects() -> None:

@@ -34,7 +34,7 @@ class Ingest:
         delivery = _delivery(agent, batch, received_us)
         settled = await self._sink.settle(delivery)
         if self._registry.is_shown(agent):
-            self._live.report(agent, delivery.report, settled.missing, settled.refused)
+            self._live.report(agent, delivery.report, settled.account)
             for dated in settled.new:
                 self._live.apply(agent.school, dated)
         return Receipt(len(settled.new), settled.duplicate + batch.repeated, batch.rejected)

@@ -20,6 +20,7 @@ from linkbell_collector.domain import (
 )
 from linkbell_collector.enrolment import Grant, decide, wanted_school
 from linkbell_collector.errors import RefusedError
+from linkbell_collector.loss import Account
 from linkbell_collector.secret import digest, new_id
 from linkbell_collector.store import schema as tables
 from linkbell_collector.store.schema import agents, schools, series, tokens
@@ -137,6 +138,8 @@ def _insert_agent(
         "enrolled_us": now_us,
         "missing": 0,
         "refused": 0,
+        "dropped_before": 0,
+        "rejected_before": 0,
     }
     return _agent(connection.execute(agents.insert().values(values).returning(*agents.c)).one())
 
@@ -202,8 +205,12 @@ def _agent(row: sa.Row[tuple[object, ...]]) -> Agent:
         state=AgentState(values["state"]),
         name=values["name"],
         report=report,
-        missing=values["missing"],
-        refused=values["refused"],
+        account=Account(
+            missing=values["missing"],
+            refused=values["refused"],
+            dropped=values["dropped_before"] + (values["dropped"] or 0),
+            rejected=values["rejected_before"] + (values["rejected"] or 0),
+        ),
         enrolled_us=values["enrolled_us"],
     )
 

@@ -6,7 +6,7 @@ the migrations; a test holds the two together.
 
 import sqlalchemy as sa
 
-HEAD = "0001"
+HEAD = "0002"
 """Newest migration; a test compares it with the folder of migrations."""
 
 metadata = sa.MetaData()
@@ -70,6 +70,8 @@ agents = sa.Table(
     sa.Column("report_us", Int64),
     sa.Column("missing", Int64, nullable=False),
     sa.Column("refused", Int64, nullable=False),
+    sa.Column("dropped_before", Int64, nullable=False, server_default="0"),
+    sa.Column("rejected_before", Int64, nullable=False, server_default="0"),
     sa.CheckConstraint("state IN ('active', 'pending', 'revoked')", name="agents_state_known"),
     sa.Index("agents_school", "school"),
     sa.Index("agents_installation", "token", "installation", unique=True),

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -25,7 +26,11 @@ _INSERT_REFUSAL = "INSERT INTO refusals (stream, seq, received_us, code, detail)
 _UPDATE_STREAM = "UPDATE streams SET max_seq = ?, settled = ? WHERE id = ?"
 _UPDATE_AGENT = (
     "UPDATE agents SET version = ?, spooled = ?, dropped = ?, rejected = ?, clock_offset_s = ?, report_us = ?, "
-    "missing = ?, refused = ? WHERE key = ?"
+    "missing = ?, refused = ?, dropped_before = ?, rejected_before = ? WHERE key = ?"
+)
+_SELECT_AGENT = (
+    "SELECT missing, refused, coalesce(dropped, 0), dropped_before, coalesce(rejected, 0), rejected_before "
+    "FROM agents WHERE key = ?"
 )
 
 SeriesKey = tuple[int, str, str, str]
@@ -46,7 +51,25 @@ class _Stream:
 class _Agent:
     missing: int
     refused: int
+    dropped: loss.Counted
+    rejected: loss.Counted
     report: AgentReport | None = None
+
+    @property
+    def account(self) -> loss.Account:
+        return loss.Account(self.missing, self.refused, self.dropped.total, self.rejected.total)
+
+    def take(self, report: AgentReport) -> None:
+        self.report = report
+        self.dropped = self.dropped.then(report.dropped)
+        self.rejected = self.rejected.then(report.rejected)
+
+
+class _Known(NamedTuple):
+    """Which numbers of a delivery were stored or refused before."""
+
+    stored: AbstractSet[int] = frozenset()
+    refused: AbstractSet[int] = frozenset()
 
 
 class SqliteIngest:
@@ -68,16 +91,18 @@ class SqliteIngest:
         agent = self._agent(connection, delivery.agent)
         stream = self._stream(connection, delivery.agent, str(delivery.stream))
         missing_before = stream.missing
-        new = self._add_records(connection, stream, delivery, bodies)
-        refused = self._insert_refusals(connection, stream, delivery) if delivery.refused else 0
-        stream.settled += len(new) + refused
-        stream.max_seq = max(stream.max_seq, *(dated.record.seq for dated in new), *_seqs(delivery.refused), -1)
+        known = self._known_numbers(connection, stream, delivery)
+        new = self._add_records(connection, stream, delivery, bodies, known.stored)
+        refused = self._insert_refusals(connection, stream, delivery, known.refused) if delivery.refused else 0
+        seqs = [dated.record.seq for dated in new]
+        stream.settled += loss.newly_settled(seqs, _seqs(delivery.refused), known.stored | known.refused)
+        stream.max_seq = max(stream.max_seq, *seqs, *_seqs(delivery.refused), -1)
         agent.missing = min(loss.MAX_MISSING, max(0, agent.missing + stream.missing - missing_before))
         agent.refused += refused
-        agent.report = delivery.report
+        agent.take(delivery.report)
         self._changed_streams[stream.id] = stream
         self._changed_agents[delivery.agent] = agent
-        return Settled(new, len(delivery.records) - len(new), agent.missing, agent.refused)
+        return Settled(new, len(delivery.records) - len(new), agent.account)
 
     def flush(self, connection: sa.Connection) -> None:
         """Write the rows, and the counts of the streams and agents, that this transaction has gathered."""
@@ -101,10 +126,14 @@ class SqliteIngest:
         self._rows.clear()
 
     def _add_records(
-        self, connection: sa.Connection, stream: _Stream, delivery: Delivery, bodies: Sequence[str]
+        self,
+        connection: sa.Connection,
+        stream: _Stream,
+        delivery: Delivery,
+        bodies: Sequence[str],
+        known: AbstractSet[int],
     ) -> list[DatedRecord]:
         """Gather the rows of the records that are new, and return those."""
-        known = self._known_records(connection, stream, delivery)
         received_us = delivery.report.received_us
         new: list[DatedRecord] = []
         for dated, body in zip(delivery.records, bodies, strict=True):
@@ -116,13 +145,16 @@ class SqliteIngest:
             self._rows.append((stream.id, record.seq, series, at_us, received_us, quality.value, body))
         return new
 
-    def _known_records(self, connection: sa.Connection, stream: _Stream, delivery: Delivery) -> set[int]:
-        """Return which are stored already. Numbers above the highest one seen need no look."""
-        older = [dated.record.seq for dated in delivery.records if dated.record.seq <= stream.max_seq]
+    def _known_numbers(self, connection: sa.Connection, stream: _Stream, delivery: Delivery) -> _Known:
+        """Return which numbers were settled already. Those above the highest one seen need no look."""
+        numbers = chain((dated.record.seq for dated in delivery.records), _seqs(delivery.refused))
+        older = [seq for seq in numbers if seq <= stream.max_seq]
         if not older:
-            return set()
+            return _Known()
         self._insert_rows(connection)  # an earlier delivery of this transaction may hold the same records
-        return self._known(connection, "records", stream, older)
+        return _Known(
+            self._known(connection, "records", stream, older), self._known(connection, "refusals", stream, older)
+        )
 
     def _insert_rows(self, connection: sa.Connection) -> None:
         for start in range(0, len(self._rows), ROWS_PER_STATEMENT):
@@ -130,30 +162,31 @@ class SqliteIngest:
             connection.exec_driver_sql(_insert_records(len(piece)), tuple(chain.from_iterable(piece)))
         self._rows.clear()
 
-    def _insert_refusals(self, connection: sa.Connection, stream: _Stream, delivery: Delivery) -> int:
-        """Keep which numbers were refused, each once, so that they are no gaps. Return how many are new."""
-        known = self._known(connection, "refusals", stream, list(_seqs(delivery.refused)))
+    def _insert_refusals(
+        self, connection: sa.Connection, stream: _Stream, delivery: Delivery, known: AbstractSet[int]
+    ) -> int:
+        """Keep which numbers were refused, each once, so that they are no gaps. Return how many refusals are new.
+
+        All of this batch count, as the agent counts them: a number may be refused twice, or stored as well.
+        """
         received_us = delivery.report.received_us
-        rows = {
-            refusal.seq: (stream.id, refusal.seq, received_us, refusal.code, refusal.detail)
-            for refusal in delivery.refused
-            if refusal.seq not in known
-        }
+        new = [refusal for refusal in delivery.refused if refusal.seq not in known]
+        rows = {refusal.seq: (stream.id, refusal.seq, received_us, refusal.code, refusal.detail) for refusal in new}
         if rows:
             connection.exec_driver_sql(_INSERT_REFUSAL, list(rows.values()))
-        return len(rows)
+        return len(new)
 
     def _known(self, connection: sa.Connection, table: str, stream: _Stream, seqs: list[int]) -> set[int]:
-        if not seqs:
-            return set()
         query = f"SELECT seq FROM {table} WHERE stream = ? AND seq IN (SELECT value FROM json_each(?))"  # noqa: S608 - table is one of two constants
         return set(connection.exec_driver_sql(query, (stream.id, json.dumps(seqs))).scalars())
 
     def _agent(self, connection: sa.Connection, key: int) -> _Agent:
         agent = self._agents.get(key)
         if agent is None:
-            row = connection.exec_driver_sql("SELECT missing, refused FROM agents WHERE key = ?", (key,)).one()
-            agent = self._agents[key] = _Agent(*row)
+            row = connection.exec_driver_sql(_SELECT_AGENT, (key,)).one()
+            missing, refused, *counters = row
+            agent = _Agent(missing, refused, loss.Counted(*counters[:2]), loss.Counted(*counters[2:]))
+            self._agents[key] = agent
         return agent
 
     def _stream(self, connection: sa.Connection, agent: int, stream: str) -> _Stream:
@@ -199,5 +232,7 @@ def _agent_row(key: int, agent: _Agent) -> tuple[object, ...]:
         report.received_us,
         agent.missing,
         agent.refused,
+        agent.dropped.before,
+        agent.rejected.before,
         key,
     )
