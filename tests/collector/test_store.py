@@ -224,6 +224,9 @@ class Bench:
         self.groups: list[Group] = []
         self.writer.observe(self.groups.append)
 
+    async def nothing(self, *, own: bool = False) -> None:
+        await self.writer.run(lambda connection: None, own=own)
+
     async def insert(self, number: int) -> int:
         def work(connection: sa.Connection) -> int:
             connection.exec_driver_sql("INSERT INTO things VALUES (?)", (number,))
@@ -270,6 +273,22 @@ async def test_more_than_the_queue_holds_is_refused_and_asked_to_come_back(
     assert all(error.retry_after_s for error in refused)
     assert len(bench.things()) == 10
     assert bench.writer.waiting == 0
+    await bench.close()
+
+
+async def test_work_without_records_is_bounded_too_but_neither_records_nor_the_collectors_own_suffer(
+    database: Database, clock: FakeClock
+) -> None:
+    bench = Bench(database, clock, WriterLimits(1000, 1000, max_jobs=10))
+    flood = [asyncio.create_task(bench.nothing()) for _ in range(30)]
+    await asyncio.sleep(0)
+    await bench.nothing(own=True)
+    assert await bench.insert(1) == 1
+    results = await asyncio.gather(*flood, return_exceptions=True)
+    refused = [error for error in results if isinstance(error, CollectorError)]
+    assert len(refused) == 20
+    assert {error.code for error in refused} == {ErrorCode.OVERLOADED}
+    await bench.nothing()
     await bench.close()
 
 

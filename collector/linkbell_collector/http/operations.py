@@ -20,6 +20,9 @@ from linkbell_collector.telemetry import Telemetry
 TROUBLE_S = 60.0
 """A commit that failed so recently makes the collector not ready; then agents are let in again to try."""
 
+HEARTBEAT_S = 5.0
+"""What a write of the heartbeat has shown holds for so long: each is a commit, and anybody may ask for one."""
+
 _GZIP_WINDOW = 31
 _GZIP_LEVEL = 1
 
@@ -61,12 +64,39 @@ class Trouble:
         return self._error if lately else None
 
 
+class Heartbeat:
+    """Finds out whether anything can be written, and remembers the answer for a while."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._found: CollectorError | None = None
+        self._until_s = float("-inf")
+
+    async def failure(self) -> CollectorError | None:
+        """Return why nothing can be written, ``None`` if something can. Who asks together waits for one write."""
+        async with self._lock:
+            if self._clock.monotonic_s() >= self._until_s:
+                self._found = await self._write()
+                self._until_s = self._clock.monotonic_s() + HEARTBEAT_S
+            return self._found
+
+    async def _write(self) -> CollectorError | None:
+        try:
+            await self._store.check_writable(self._clock.now_us())
+        except CollectorError as error:
+            return error
+        return None
+
+
 class Operations:
     """``/healthz``, ``/readyz``, ``/metrics`` and ``/metrics/schools``."""
 
     def __init__(self, observed: Observed, trouble: Trouble) -> None:
         self._observed = observed
         self._trouble = trouble
+        self._heartbeat = Heartbeat(observed.store, observed.clock)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -109,12 +139,8 @@ class Operations:
             return "live state is being rebuilt from the database"
         if self._observed.registry.trouble is not None:
             return self._observed.registry.trouble
-        try:
-            await self._observed.store.check_writable(self._observed.clock.now_us())
-        except CollectorError as error:
-            return error.message
-        trouble = self._trouble.now()
-        return None if trouble is None else trouble.message
+        failure = await self._heartbeat.failure() or self._trouble.now()
+        return None if failure is None else failure.message
 
 
 def _render(snapshot: Snapshot, horizon: Horizon, *, compress: bool) -> bytes:

@@ -100,7 +100,7 @@ class SqliteStore:
         def beat(connection: sa.Connection) -> None:
             connection.exec_driver_sql(_BEAT, (now_us,))
 
-        await self._writer.run(beat)
+        await self._writer.run(beat, own=True)
 
     async def directory(self) -> Directory:
         return await self._read(rows.read_directory)
@@ -108,7 +108,7 @@ class SqliteStore:
     async def changes_by_others(self) -> int:
         # On the writing connection this counts commits of every connection but itself: exactly "others".
         return await self._writer.run(
-            lambda connection: int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+            lambda connection: int(connection.exec_driver_sql("PRAGMA data_version").scalar_one()), own=True
         )
 
     async def latest(self, agents: Collection[int], wanted: Wanted) -> AsyncIterator[Sequence[LiveRecord]]:

@@ -26,10 +26,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class WriterLimits:
-    """How many records may wait for a commit (more are refused), and how many go into one."""
+    """How many records may wait for a commit (more are refused), how many go into one, and how many jobs without
+    records, such as enrolments, may wait."""
 
     max_waiting: int
     max_group: int
+    max_jobs: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Memory(Protocol):
 class _Job:
     work: Callable[[sa.Connection], Any]
     weight: int
+    own: bool
     future: asyncio.Future[Any]
     result: Any = None
     error: BaseException | None = None
@@ -70,6 +73,7 @@ class SqliteWriter:
         self._clock = clock
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._waiting = 0
+        self._waiting_jobs = 0
         self._closed = False
         self._observers: list[Callable[[Group], None]] = []
         self._loop = asyncio.get_running_loop()
@@ -85,24 +89,32 @@ class SqliteWriter:
         """Have ``observer`` called in the event loop after every group that held records."""
         self._observers.append(observer)
 
-    async def run(self, work: Callable[[sa.Connection], T], *, weight: int = 0) -> T:
+    async def run(self, work: Callable[[sa.Connection], T], *, weight: int = 0, own: bool = False) -> T:
         """Do ``work`` in a transaction; return its result once it is committed and synced.
 
         ``weight`` is its number of records. Work that raises ``CollectorError`` must not have written anything: it is
-        a refusal, and the rest of its transaction goes on. If too many wait already, raises one ``overloaded``.
+        a refusal, and the rest of its transaction goes on. If too many wait already, raises one ``overloaded``, but
+        never for the collector's ``own`` work, which nobody outside can multiply: no flood may keep it from being done.
         """
-        if self._closed or (weight and self._waiting + weight > self._limits.max_waiting):
-            raise CollectorError(
-                ErrorCode.OVERLOADED,
-                "the collector is stopping" if self._closed else "more records are waiting to be written than allowed",
-                "try again in a few seconds; keep everything until then",
-                retry_after_s=5,
-            )
-        job = _Job(work, weight, self._loop.create_future())
+        reason = self._refusal(weight, own=own)
+        if reason is not None:
+            action = "try again in a few seconds; keep everything until then"
+            raise CollectorError(ErrorCode.OVERLOADED, reason, action, retry_after_s=5)
+        job = _Job(work, weight, own, self._loop.create_future())
         self._waiting += weight
+        self._waiting_jobs += _counts(job)
         self._queue.put(job)
         result: T = await job.future
         return result
+
+    def _refusal(self, weight: int, *, own: bool) -> str | None:
+        if self._closed:
+            return "the collector is stopping"
+        if weight and self._waiting + weight > self._limits.max_waiting:
+            return "more records are waiting to be written than allowed"
+        if not weight and not own and self._waiting_jobs >= self._limits.max_jobs:
+            return "more requests are waiting to be written than allowed"
+        return None
 
     async def close(self) -> None:
         """Commit what is queued and end the thread."""
@@ -163,6 +175,7 @@ class SqliteWriter:
     def _settle(self, group: Sequence[_Job], duration_s: float) -> None:
         records = sum(job.weight for job in group)
         self._waiting -= records
+        self._waiting_jobs -= sum(map(_counts, group))
         failure: CollectorError | None = None
         for job in group:
             if job.error is None:
@@ -184,6 +197,11 @@ class SqliteWriter:
         told = sqlite_connection.translate(error)
         told.__cause__ = error
         return told
+
+
+def _counts(job: _Job) -> bool:
+    """Tell whether a job counts towards the jobs that may wait: records have a limit of their own."""
+    return not job.weight and not job.own
 
 
 def _do(job: _Job, connection: sa.Connection) -> None:
