@@ -6,17 +6,18 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 from linkbell_agent.clock import SystemClock
-from linkbell_agent.collector_api import CollectorApi, HttpCollectorApi
+from linkbell_agent.collector_api import HttpCollectorApi
 from linkbell_agent.configuration import ConfigurationKeeper
 from linkbell_agent.enrolment import Enrolled, check_url, enrol
 from linkbell_agent.files import StateError, prepare_folder
 from linkbell_agent.identity import Identity, installation_id, read_identity
+from linkbell_agent.link import CollectorLink, Connected
 from linkbell_agent.net import Uplink
 from linkbell_agent.plan import Plan, Surroundings, make_plan
 from linkbell_agent.probes.base import PingRequest, ProbeContext, SpeedRequest
@@ -27,8 +28,8 @@ from linkbell_agent.route import default_gateways, nameservers
 from linkbell_agent.runner import Probes, Runner, RunnerOptions
 from linkbell_agent.sender import Sender
 from linkbell_agent.settings import Settings
-from linkbell_agent.spool import Spool
-from linkbell_agent.spool_file import SpoolFile, SpoolFileError
+from linkbell_agent.spool import Limits, Spool
+from linkbell_agent.spool_file import SpoolFile
 from linkbell_wire.configuration import AgentConfiguration
 from linkbell_wire.enrolment import EnrolRequest
 from linkbell_wire.records import EventRecord, Record
@@ -46,10 +47,12 @@ class Agent:
     """A built agent and what has to be let go of when it ends."""
 
     runner: Runner
-    spool: Spool
-    identity: Identity | None
-    connections: tuple[HttpCollectorApi, ...]
+    link: CollectorLink
     lock: int
+
+
+class AnotherAgentError(StateError):
+    """The state folder belongs to a running agent."""
 
 
 def build_context(settings: Settings) -> ProbeContext:
@@ -70,71 +73,80 @@ def build_plan(settings: Settings, configuration: AgentConfiguration | None, ide
 
 
 def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[Record], None] | None = None) -> Agent:
-    """Build an agent on ``settings``. Raises :class:`~linkbell_agent.files.StateError`."""
+    """Build an agent; needs a running event loop. Raises :class:`~linkbell_agent.files.StateError`."""
     prepare_folder(settings.state)
     lock = _lock(settings.state)
     identity = read_identity(settings.state)
     context = build_context(settings)
-    disk = _open_spool(settings)
-    spool = Spool(
-        disk, uuid4(), context.clock, max_records=settings.spool.max_records, flush_after_s=settings.spool.flush_after_s
+    spool = _build_spool(settings, context)
+    link = CollectorLink(settings.state, lambda known: _connect(settings, known, spool, context))
+    link.refresh()
+    options = RunnerOptions(
+        seed=_seed(settings.state, identity, context),
+        state=settings.state,
+        report_interval_s=settings.report.interval_s,
+        speed_now=speed_now,
+        on_record=on_record,
     )
-    if disk.set_aside is not None:
-        log.error(
-            "the spool was damaged and is set aside as %s; results in it that were not sent are missing", disk.set_aside
-        )
-        details: dict[str, str | bool | int | float | None] = {"file": disk.set_aside.name}
-        spool.append(EventRecord(**context.stamp(), event=EventName.SPOOL_SET_ASIDE, details=details))
-    # A connection of its own for each: a configuration must not wait behind a long row of batches.
-    connections = (
-        () if identity is None else (HttpCollectorApi(identity.collector), HttpCollectorApi(identity.collector))
-    )
-    reporting = None if identity is None else _reporting(settings, identity, spool, context, connections)
-    keeper = None if reporting is None else reporting[1]
-    runner = Runner(
-        PROBES,
-        context,
-        lambda: build_plan(settings, None if keeper is None else keeper.current, identity),
-        spool,
-        reporting,
-        RunnerOptions(
-            seed=str(installation_id(settings.state)) if identity is None else identity.agent,
-            state=settings.state,
-            report_interval_s=settings.report.interval_s,
-            speed_now=speed_now,
-            on_record=on_record,
-        ),
-    )
-    return Agent(runner, spool, identity, connections, lock)
+    return Agent(Runner(PROBES, context, lambda: _plan_of(settings, link), (spool, link), options), link, lock)
 
 
-def _reporting(
-    settings: Settings,
-    identity: Identity,
-    spool: Spool,
-    context: ProbeContext,
-    connections: Sequence[CollectorApi],
-) -> tuple[Sender, ConfigurationKeeper]:
+def _seed(state: Path, identity: Identity | None, context: ProbeContext) -> str:
+    """Return what this box's moments are drawn from: its own, and as lasting as can be had."""
+    if identity is not None:
+        return identity.agent
+    try:
+        return str(installation_id(state))
+    except StateError:  # a full disk; it says so itself
+        return context.clock.boot_id
+
+
+def _plan_of(settings: Settings, link: CollectorLink) -> Plan:
+    if link.present is None:
+        return build_plan(settings, None, None)
+    return build_plan(settings, link.present.keeper.current, link.present.identity)
+
+
+def _build_spool(settings: Settings, context: ProbeContext) -> Spool:
+    def open_disk() -> SpoolFile:
+        """Runs in the spool's thread, at the start and again whenever the disk could not be used before."""
+        disk = SpoolFile(settings.state / SPOOL_FILE)
+        if disk.set_aside is not None:
+            log.error("the spool cannot be read and is set aside as %s: what was in it is not sent", disk.set_aside)
+            details: dict[str, str | bool | int | float | None] = {"file": disk.set_aside.name}
+            event = EventRecord(**context.stamp(), event=EventName.SPOOL_SET_ASIDE, details=details)
+            loop.call_soon_threadsafe(spool.append, event)
+        return disk
+
+    loop = asyncio.get_running_loop()
+    limits = Limits(records=settings.spool.max_records, flush_after_s=settings.spool.flush_after_s)
+    spool = Spool(open_disk, uuid4(), context.clock, limits)
+    return spool
+
+
+def _connect(settings: Settings, identity: Identity, spool: Spool, context: ProbeContext) -> Connected:
     credential = identity.credential.get_secret_value()
+    # A connection of its own for each: a configuration must not wait behind a long row of batches.
+    reports, configurations = HttpCollectorApi(identity.collector), HttpCollectorApi(identity.collector)
     sender = Sender(
         spool,
-        connections[0],
+        reports,
         credential,
         context.clock,
         Backoff(random.SystemRandom()),
         batch_records=settings.report.batch_records,
     )
-    return sender, ConfigurationKeeper(connections[1], credential, settings.state)
+    keeper = ConfigurationKeeper(configurations, credential, settings.state)
+    return Connected(identity, sender, keeper, (reports, configurations))
 
 
-def _open_spool(settings: Settings) -> SpoolFile:
+def is_running(state: Path) -> bool:
+    """Say whether an agent runs on this state folder. Raises :class:`~linkbell_agent.files.StateError`."""
     try:
-        return SpoolFile(settings.state / SPOOL_FILE)
-    except SpoolFileError as error:
-        raise StateError(
-            f"{settings.state / SPOOL_FILE}: cannot be used ({error}). Unsent results are kept in this file. "
-            "Free some space on its disk, or see that the agent's user may write it."
-        ) from error
+        os.close(_lock(state))
+    except AnotherAgentError:
+        return True
+    return False
 
 
 def _lock(state: Path) -> int:
@@ -148,12 +160,15 @@ def _lock(state: Path) -> int:
         raise StateError(f"{path}: cannot be opened ({error.strerror}).") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(descriptor)
-        raise StateError(
+        raise AnotherAgentError(
             f"{state}: another agent is running on this folder. Stop it first, or give this one a folder of its own "
             "with --state DIR."
         ) from error
+    except OSError as error:
+        os.close(descriptor)
+        raise StateError(f"{path}: cannot be locked ({error.strerror}).") from error
     return descriptor
 
 
@@ -167,8 +182,7 @@ async def run(agent: Agent) -> None:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-        for connection in agent.connections:
-            connection.close()
+        agent.link.close()
         with contextlib.suppress(OSError):
             os.close(agent.lock)
 

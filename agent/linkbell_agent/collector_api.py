@@ -15,7 +15,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from linkbell_agent.classify import NetworkFailure, network_failure
-from linkbell_agent.threads import run_blocking
+from linkbell_agent.threads import BlockingCalls
 from linkbell_wire.failures import FailureCode, Operation
 from linkbell_wire.version import __version__
 
@@ -52,6 +52,7 @@ class HttpCollectorApi:
         self._prefix = parts.path.rstrip("/")
         self._timeout_s = timeout_s
         self._turn = asyncio.Lock()
+        self._calls = BlockingCalls(limit=4)  # one under way, others given up and about to end
         self._connection: http.client.HTTPConnection | None = None
         self._tls: ssl.SSLContext | None = None
 
@@ -60,7 +61,7 @@ class HttpCollectorApi:
         async with self._turn:
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    return await run_blocking(self._exchange, method, path, dict(headers), body)
+                    return await self._calls.run(self._exchange, method, path, dict(headers), body)
             except BaseException as error:
                 # Cancelled, timed out or failed half-way: what the thread still holds is no use to the next request.
                 self.close()

@@ -17,11 +17,14 @@ from linkbell_agent.files import StateError
 from linkbell_agent.identity import Identity, read_identity
 from linkbell_agent.plan import Plan
 from linkbell_agent.probes.base import PingRequest, SpeedRequest
+from linkbell_agent.runner import no_gateway
 from linkbell_agent.settings import Settings, nearest, table
 from linkbell_wire.configuration import SpeedConfiguration, SpeedServer, TargetConfiguration
 from linkbell_wire.enrolment import EnrolRequest, EnrolStatus
 from linkbell_wire.records import PingRecord, Record, SpeedRecord
 from linkbell_wire.words import Layer, PingMethod, Trigger
+
+GATEWAY = "gateway"
 
 
 class UsageError(Exception):
@@ -37,6 +40,8 @@ def enrol(arguments: argparse.Namespace) -> int:
         request = EnrolRequest(token=token, school=arguments.school, name=arguments.name)
     except ValidationError as error:
         return _wrong(_first_problem(error, "--"))
+    if _is_readable_by_others(arguments.url):
+        _say("warning: over http:// everybody on the way can read the credential; https:// is safe", 0)
     try:
         done = asyncio.run(app.enrol_with(settings, arguments.url, request, again=arguments.again))
     except EnrolmentError as error:
@@ -47,23 +52,32 @@ def enrol(arguments: argparse.Namespace) -> int:
         shown = {"agent": identity.agent, "school": identity.school, "collector": identity.collector, "status": status}
         print(json.dumps(shown, ensure_ascii=False))
         return EXIT_RESULT
-    print(f"{'Already enrolled' if done.already else 'Enrolled'} as {identity.agent} of school {identity.school}.")
+    if done.already:
+        print(f"Already enrolled as {identity.agent} of school {identity.school}; the token was not used.")
+        print("To enrol anew, for instance after this agent was revoked, add --again.")
+        return EXIT_RESULT
+    print(f"Enrolled as {identity.agent} of school {identity.school}.")
     if done.status is EnrolStatus.PENDING:
         print(
             "The collector does not know this school yet: results are kept there and shown once an operator approves."
         )
-    print("Next: linkbell-agent run")
+    running = app.is_running(settings.state)
+    print("The running agent notices by itself." if running else "Next: linkbell-agent run")
     return EXIT_RESULT
 
 
 def run(arguments: argparse.Namespace) -> int:
     """``linkbell-agent run``."""
     settings = load_settings(arguments).settings
-    agent = app.build(settings, speed_now=arguments.speed_now, on_record=_printer(arguments))
-    if agent.identity is None:
-        _say("this box has not enrolled: results are kept here until it has. See linkbell-agent enrol --help", 0)
-    asyncio.run(app.run(agent))
+    asyncio.run(_run(settings, arguments))
     return EXIT_RESULT
+
+
+async def _run(settings: Settings, arguments: argparse.Namespace) -> None:
+    agent = app.build(settings, speed_now=arguments.speed_now, on_record=_printer(arguments))
+    if agent.link.present is None:
+        _say("this box has not enrolled: results are kept here until it has. See linkbell-agent enrol --help", 0)
+    await app.run(agent)
 
 
 def probe(arguments: argparse.Namespace) -> int:
@@ -72,6 +86,9 @@ def probe(arguments: argparse.Namespace) -> int:
     plan = _present_plan(settings)
     if arguments.name is None and arguments.host is None:
         return _list_targets(plan, as_json=arguments.json)
+    if arguments.name == GATEWAY and arguments.host is None and not _has_gateway(plan):
+        _show(no_gateway(app.build_context(settings)), as_json=arguments.json)
+        return EXIT_FAILURE
     try:
         target = _chosen_target(arguments, plan)
         count = plan.ping_count if arguments.count is None else arguments.count
@@ -118,6 +135,10 @@ def config(arguments: argparse.Namespace) -> int:
     return EXIT_RESULT
 
 
+def _is_readable_by_others(url: str) -> bool:
+    return url.startswith("http://") and not url.startswith(("http://localhost", "http://127.", "http://[::1]"))
+
+
 def _present_plan(settings: Settings) -> Plan:
     return app.build_plan(settings, read_kept_configuration(settings.state), _identity_if_readable(settings))
 
@@ -128,6 +149,10 @@ def _identity_if_readable(settings: Settings) -> Identity | None:
         return read_identity(settings.state)
     except StateError:
         return None
+
+
+def _has_gateway(plan: Plan) -> bool:
+    return any(target.name == GATEWAY for target in plan.targets)
 
 
 def _list_targets(plan: Plan, *, as_json: bool) -> int:
@@ -176,7 +201,7 @@ def _speed_request(arguments: argparse.Namespace, settings: Settings) -> SpeedRe
         Trigger.MANUAL,
         download=not arguments.upload_only,
         upload=not arguments.download_only,
-        max_duration_s=limits.max_duration_s,
+        max_duration_s=limits.max_duration_s or plan.speed_max_duration_s,
         max_bytes=limits.max_bytes,
     )
 

@@ -36,17 +36,21 @@ class ConfigurationKeeper:
         self._file = state / CONFIGURATION_FILE
         self.current: AgentConfiguration | None = None
         self.etag: str | None = None
-        self._refused_etag: str | None = None
+        self._handled: set[str | None] = set()
         kept = _read(self._file)
         if kept is not None:
             self.current, self.etag = kept
 
     def is_news(self, etag: str | None) -> bool:
         """Say whether ``etag``, named by the collector, is one not yet fetched."""
-        return etag is not None and etag not in (self.etag, self._refused_etag)
+        return etag is not None and etag != self.etag and etag not in self._handled
 
-    async def refresh(self) -> Outcome:
-        """Ask the collector once. Whatever goes wrong, the configuration in force stays."""
+    async def refresh(self, named: str | None = None) -> Outcome:
+        """Ask the collector once. Whatever goes wrong, the configuration in force stays.
+
+        ``named`` is the etag the collector last named; once it has answered, that one is no news any more, whatever
+        etag came with the answer: something in between may strip or rewrite it.
+        """
         headers = {"Authorization": self._authorization}
         if self.etag is not None and self.current is not None:
             headers["If-None-Match"] = self.etag
@@ -54,18 +58,17 @@ class ConfigurationKeeper:
             reply = await self._api.request("GET", CONFIGURATION_PATH, headers)
         except NetworkFailure:
             return Outcome.UNREACHABLE
-        if reply.status == 304:
-            return Outcome.UNCHANGED
-        if reply.status != 200:
+        if reply.status not in (200, 304):
             return Outcome.UNREACHABLE
-        return self._take(reply)
+        self._handled = {named}
+        return Outcome.UNCHANGED if reply.status == 304 else self._take(reply)
 
     def _take(self, reply: HttpReply) -> Outcome:
         etag = reply.headers.get("etag")
         try:
             fresh = AgentConfiguration.model_validate_json(reply.body)
         except ValidationError as error:
-            self._refused_etag = etag
+            self._handled.add(etag)
             problem = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(str(part) for part in problem["loc"])
             log.error(

@@ -1,5 +1,6 @@
 """Records in one line for people. Pure."""
 
+from linkbell_wire.errors import ErrorReply
 from linkbell_wire.failures import Failure
 from linkbell_wire.records import (
     EventRecord,
@@ -24,7 +25,10 @@ def volume(count: int) -> str:
 
 def milliseconds(seconds: float | None) -> str:
     """Return a duration in ms, a dash if there is none."""
-    return "–" if seconds is None else f"{seconds * 1e3:.1f} ms" if seconds < 0.1 else f"{seconds * 1e3:.0f} ms"
+    if seconds is None:
+        return "–"
+    digits = 2 if seconds < 0.001 else 1 if seconds < 0.1 else 0
+    return f"{seconds * 1e3:.{digits}f} ms"
 
 
 def failure_words(failure: Failure) -> str:
@@ -74,3 +78,9 @@ def _direction(result: SpeedResult) -> str:
         assert result.failure is not None
         return f"FAILED ({failure_words(result.failure)})"
     return f"{rate(result.bps)} ({volume(result.bytes)} in {result.duration_s:.1f} s)"
+
+
+def advice(error: ErrorReply) -> str:
+    """Return what the collector says, and what it advises, as sentences."""
+    parts = [part.rstrip(".") for part in (error.message, error.action or "") if part]
+    return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts)

@@ -8,6 +8,7 @@ from pydantic import SecretStr, ValidationError
 
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.collector_api import CollectorApi, HttpReply
+from linkbell_agent.describe import advice
 from linkbell_agent.identity import Identity, installation_id, read_identity, write_identity
 from linkbell_wire.enrolment import EnrolReply, EnrolRequest, EnrolStatus
 from linkbell_wire.errors import ErrorReply
@@ -94,4 +95,4 @@ def _read(url: str, reply: HttpReply) -> EnrolReply:
             f"{url} answered HTTP {reply.status}, and not as a collector would. Check the address; "
             "a login page of the network may stand in between."
         ) from error
-    raise EnrolmentError(" ".join(filter(None, (refusal.message, refusal.action))))
+    raise EnrolmentError(advice(refusal))

@@ -1,6 +1,7 @@
 """Files that are whole or not there at all, whatever happens to the power."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -11,12 +12,14 @@ class StateError(Exception):
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make ``folder``, readable by its owner only, and see that it can be written. Raises :class:`StateError`."""
+    """Make ``folder``, readable by its owner only, and see that it may be written. Raises :class:`StateError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and folder.is_dir():
+            return  # a full disk is no reason not to measure: the spool works in memory and says so
         raise StateError(
             f"{folder}: cannot write there ({error.strerror}). The agent keeps its identity and unsent results in this "
             f"folder. Give it to the user the agent runs as, free some space, or choose another with --state DIR."

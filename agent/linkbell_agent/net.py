@@ -12,11 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from linkbell_agent.classify import NetworkFailure, network_failure
-from linkbell_agent.threads import run_blocking
+from linkbell_agent.threads import BlockingCalls
 from linkbell_wire.failures import FailureCode, Operation
 
 RESOLVE_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 7.0
+
+_look_ups = BlockingCalls(limit=16)
+"""The system's resolver blocks. A dead one takes these threads and no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ async def resolve(host: str, timeout_s: float = RESOLVE_TIMEOUT_S) -> list[Addre
     """
     try:
         async with asyncio.timeout(timeout_s):
-            infos = await run_blocking(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+            infos = await _look_ups.run(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
     except TimeoutError as error:
         raise NetworkFailure(Operation.RESOLVE, FailureCode.DNS_TIMEOUT) from error
     except (OSError, UnicodeError) as error:

@@ -3,11 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from linkbell_agent.settings import Settings
-from linkbell_wire.configuration import AgentConfiguration, SpeedServer, TargetConfiguration
+from linkbell_wire.configuration import (
+    AgentConfiguration,
+    PingConfiguration,
+    SpeedConfiguration,
+    SpeedServer,
+    TargetConfiguration,
+)
 from linkbell_wire.words import Layer, PingMethod, ServerScope
+
+T = TypeVar("T")
 
 INTERNATIONAL_HOST = "1.1.1.1"
 """Pinged to see whether the world beyond the provider answers: anycast, open to pings, an address and not a name."""
@@ -44,18 +53,22 @@ def make_plan(settings: Settings, configuration: AgentConfiguration | None, surr
     configured = settings.targets if remote.targets is None else remote.targets
     targets = {target.name: target for target in default_targets(surroundings)} if settings.default_targets else {}
     targets.update((target.name, target) for target in configured)
-    ping = remote.ping or settings.ping
-    speed = remote.speed or settings.speed
+    ping = remote.ping or PingConfiguration()
+    speed = remote.speed or SpeedConfiguration()
     return Plan(
         targets=tuple(targets.values()),
-        ping_interval_s=ping.interval_s,
-        ping_count=ping.count,
-        speed_enabled=speed.enabled and settings.speed.enabled,
-        speed_per_day=speed.per_day,
-        speed_max_duration_s=min(speed.max_duration_s, settings.speed.max_duration_s),
-        speed_max_bytes=_least(speed.max_bytes, settings.speed.max_bytes),
+        ping_interval_s=_first(ping.interval_s, settings.ping.interval_s),
+        ping_count=_first(ping.count, settings.ping.count),
+        speed_enabled=_first(speed.enabled, True) and settings.speed.enabled,
+        speed_per_day=_first(speed.per_day, settings.speed.per_day),
+        speed_max_duration_s=min(filter(None, (speed.max_duration_s, settings.speed.max_duration_s))),
+        speed_max_bytes=min(filter(None, (speed.max_bytes, settings.speed.max_bytes)), default=None),
         servers=tuple(settings.speed.servers or speed.servers or _beside(surroundings.collector)),
     )
+
+
+def _first(remote: T | None, local: T) -> T:
+    return local if remote is None else remote
 
 
 def default_targets(surroundings: Surroundings) -> list[TargetConfiguration]:
@@ -96,8 +109,3 @@ def _is_loopback(address: str) -> bool:
         return ip_address(address.partition("%")[0]).is_loopback
     except ValueError:
         return False
-
-
-def _least(first: int | None, second: int | None) -> int | None:
-    given = [value for value in (first, second) if value is not None]
-    return min(given) if given else None

@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 import logging
+import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from linkbell_agent.configuration import ConfigurationKeeper, Outcome
+from linkbell_agent.configuration import Outcome
+from linkbell_agent.link import CollectorLink, report
 from linkbell_agent.plan import Plan
 from linkbell_agent.probes.base import PingRequest, Probe, ProbeContext, SpeedRequest
+from linkbell_agent.retry import Backoff
 from linkbell_agent.schedule import phase
-from linkbell_agent.sender import Sender, report
 from linkbell_agent.slots import SpeedSlots
 from linkbell_agent.spool import Spool
 from linkbell_wire.configuration import TargetConfiguration
@@ -23,6 +25,11 @@ from linkbell_wire.words import EventName, Layer, PingMethod, SkipReason, Trigge
 log = logging.getLogger(__name__)
 
 CONFIGURATION_INTERVAL_S = 3600.0
+CONFIGURATION_LEAST_S = 5.0
+"""The collector is not asked for its configuration more often, whatever it names."""
+
+FLUSH_INTERVAL_S = 10.0
+FAULT_WAIT_S = 60.0
 LAST_SEND_S = 1.5
 STOP_LIMIT_S = 4.0
 FIRST_TEST_DELAY_S = 2.0
@@ -45,6 +52,7 @@ class RunnerOptions:
     report_interval_s: float
     speed_now: bool = False
     on_record: Callable[[Record], None] | None = None
+    rng: random.Random = field(default_factory=random.SystemRandom)
 
 
 class Runner:
@@ -55,17 +63,15 @@ class Runner:
         probes: Probes,
         context: ProbeContext,
         plan: Callable[[], Plan],
-        spool: Spool,
-        reporting: tuple[Sender, ConfigurationKeeper] | None,
+        keeping: tuple[Spool, CollectorLink],
         options: RunnerOptions,
     ) -> None:
-        """``reporting`` of None measures and keeps, for a box that has not enrolled."""
         self._probes = probes
         self._context = context
         self._plan = plan
-        self._spool = spool
-        self._reporting = reporting
+        self._spool, self._link = keeping
         self._options = options
+        self._on_record = options.on_record
         self._slots = SpeedSlots(context.clock, options.state, options.seed, plan)
         self._line = asyncio.Lock()
         """Held by whatever loads or times the line: a ping during a speed test would blame the line for the test."""
@@ -77,73 +83,78 @@ class Runner:
 
     async def run(self) -> None:
         """Measure until :meth:`stop`. Ends within five seconds of it."""
+        await self._spool.open()
         self._event(EventName.START, version=__version__)
-        loops: list[Callable[[], Awaitable[None]]] = [self._ping_for_ever, self._test_for_ever, self._flush_for_ever]
-        if self._reporting is not None:
-            loops += [self._report_for_ever, self._configure_for_ever]
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(self._supervise(loop)) for loop in loops]
-            await self._stopped.wait()
-            for task in running:
-                task.cancel()
-        await self._finish()
+        loops = (
+            self._ping_for_ever,
+            self._test_for_ever,
+            self._flush_for_ever,
+            self._report_for_ever,
+            self._configure_for_ever,
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(self._supervise(loop)) for loop in loops]
+                await self._stopped.wait()
+                for task in running:
+                    task.cancel()
+        finally:
+            await self._finish()
 
     async def _finish(self) -> None:
+        """Send what can be sent at once, put the rest on disk."""
         self._event(EventName.STOP)
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(STOP_LIMIT_S):
-                if self._reporting is not None:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(LAST_SEND_S):
-                            await self._reporting[0].send_waiting()
+                await self._try(self._send_last)
                 await self._spool.close()
-                return
-        log.error("the disk did not take the last results in time")
+        except TimeoutError:
+            log.error("the disk did not take the last results in time")
+
+    async def _send_last(self) -> None:
+        connected = self._link.present
+        if connected is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_SEND_S):
+                    await connected.sender.send_waiting()
 
     async def _supervise(self, loop: Callable[[], Awaitable[None]]) -> None:
-        """Keep one loop going: the one place that catches everything, because nobody comes to restart the box."""
-        while True:
-            try:
-                await loop()
-                return
-            except Exception as error:
-                name = loop.__name__.strip("_")
-                log.exception("internal fault in %s; it goes on in a minute. Please report this", name)
-                self._event(EventName.PROBE_FAULT, task=name, error=type(error).__name__)
-                await asyncio.sleep(60)
+        """Keep one loop going: nobody comes to restart the box."""
+        while not await self._try(loop):  # noqa: ASYNC110 - a pause after a fault, not a poll
+            await asyncio.sleep(FAULT_WAIT_S)
+
+    async def _try(self, task: Callable[[], Awaitable[None]]) -> bool:
+        """Run ``task``; the one place that catches everything. Returns whether it went well."""
+        try:
+            await task()
+        except Exception as error:
+            name = task.__name__.strip("_")
+            log.exception("internal fault in %s; the agent goes on. Please report this", name)
+            self._event(EventName.PROBE_FAULT, task=name, error=type(error).__name__)
+            return False
+        return True
 
     async def _ping_for_ever(self) -> None:
-        interval_s = self._plan().ping_interval_s
-        due = self._context.clock.monotonic() + min(5.0, phase(self._options.seed, interval_s))
+        clock = self._context.clock
+        await self._ping_round(self._plan())  # a technician waits for the first one
+        # From here on a grid of its own: agents that got their power back together do not ping together.
+        due_s = clock.monotonic() + phase(self._options.seed, self._plan().ping_interval_s)
         while True:
-            await asyncio.sleep(max(0.0, due - self._context.clock.monotonic()))
+            await asyncio.sleep(max(0.0, due_s - clock.monotonic()))
             plan = self._plan()
-            async with self._line:
-                await self._ping_round(plan)
-            now = self._context.clock.monotonic()
-            # On a fixed grid; a round that was held up does not bring two at once.
-            due += plan.ping_interval_s * max(1, -(-(now - due) // plan.ping_interval_s))
+            await self._ping_round(plan)
+            # A round that was held up does not bring two at once.
+            due_s += plan.ping_interval_s * max(1, -(-(clock.monotonic() - due_s) // plan.ping_interval_s))
 
     async def _ping_round(self, plan: Plan) -> None:
-        if not any(target.layer is Layer.GATEWAY for target in plan.targets):
-            self._keep(self._no_gateway())
-        await asyncio.gather(*(self._ping(target, plan.ping_count) for target in plan.targets))
+        async with self._line, asyncio.TaskGroup() as pings:
+            if not any(target.layer is Layer.GATEWAY for target in plan.targets):
+                self._keep(no_gateway(self._context))
+            for target in plan.targets:
+                pings.create_task(self._ping(target, plan.ping_count))
 
     async def _ping(self, target: TargetConfiguration, count: int) -> None:
         self._keep(await self._probes.ping(PingRequest(target, count=count), self._context))
-
-    def _no_gateway(self) -> PingRecord:
-        """A box without a default route has no gateway to ping: that is a finding, not silence."""
-        return PingRecord(
-            **self._context.stamp(),
-            target="gateway",
-            layer=Layer.GATEWAY,
-            host="default-route",
-            method=PingMethod.ICMP,
-            sent=0,
-            received=0,
-            failure=Failure(operation=Operation.CONNECT, code=FailureCode.NETWORK_UNREACHABLE),
-        )
 
     async def _test_for_ever(self) -> None:
         if self._options.speed_now or (self._plan().speed_enabled and self._slots.done is None):
@@ -156,7 +167,7 @@ class Runner:
             await self._test()
 
     async def _test(self) -> None:
-        plan = self._plan()
+        plan, slot = self._plan(), self._slots.current()
         if plan.servers:
             request = SpeedRequest(
                 plan.servers, Trigger.SLOT, max_duration_s=plan.speed_max_duration_s, max_bytes=plan.speed_max_bytes
@@ -164,39 +175,71 @@ class Runner:
             async with self._line:
                 record: Record = await self._probes.speed(request, self._context)
         else:
-            record = SkipRecord(**self._context.stamp(), skipped="speed", reason=SkipReason.DISABLED)
+            record = SkipRecord(**self._context.stamp(), skipped="speed", reason=SkipReason.NO_SERVER)
         self._keep(record)
-        self._slots.mark_done()
+        self._slots.mark_done(slot, tested=bool(plan.servers))
 
     async def _flush_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(10)
-            await self._spool.flush_if_old()
+            await asyncio.sleep(FLUSH_INTERVAL_S)
+            await self._spool.flush_if_due()
 
     async def _report_for_ever(self) -> None:
-        assert self._reporting is not None
-        await report(self._reporting[0], self._spool, self._options.report_interval_s)
+        await report(self._link, self._spool, self._options.report_interval_s, self._options.rng)
 
     async def _configure_for_ever(self) -> None:
-        assert self._reporting is not None
-        sender, keeper = self._reporting
+        backoff = Backoff(self._options.rng, first_s=CONFIGURATION_LEAST_S)
         while True:
-            outcome = await keeper.refresh()
+            connected = self._link.refresh()
+            if connected is None:
+                await asyncio.sleep(CONFIGURATION_LEAST_S)
+                continue
+            outcome = await connected.keeper.refresh(connected.sender.config_etag)
             if outcome is Outcome.APPLIED:
-                self._event(EventName.CONFIGURATION_APPLIED, etag=keeper.etag)
+                self._event(EventName.CONFIGURATION_APPLIED, etag=connected.keeper.etag)
             elif outcome is Outcome.REFUSED:
                 self._event(EventName.CONFIGURATION_REFUSED)
-            waited_s = 0.0
-            while waited_s < CONFIGURATION_INTERVAL_S and not keeper.is_news(sender.config_etag):
-                await asyncio.sleep(5)
-                waited_s += 5
-                if outcome is Outcome.UNREACHABLE and waited_s >= 60:
-                    break
+            await asyncio.sleep(CONFIGURATION_LEAST_S)
+            if outcome is Outcome.UNREACHABLE:
+                await asyncio.sleep(backoff.next_wait_s())
+                continue
+            backoff.reset()
+            await self._until_configuration_is_news()
+
+    async def _until_configuration_is_news(self) -> None:
+        """Return after an hour, sooner if the collector names a new configuration or is another one."""
+        connected = self._link.present
+        waited_s = 0.0
+        while waited_s < CONFIGURATION_INTERVAL_S and connected is not None and connected is self._link.present:
+            if connected.keeper.is_news(connected.sender.config_etag):
+                return
+            await asyncio.sleep(CONFIGURATION_LEAST_S)
+            waited_s += CONFIGURATION_LEAST_S
 
     def _event(self, name: EventName, **details: str | float | None) -> None:
         self._keep(EventRecord(**self._context.stamp(), event=name, details=dict(details)))
 
     def _keep(self, record: Record) -> None:
         kept = self._spool.append(record)
-        if self._options.on_record is not None:
-            self._options.on_record(kept)
+        if self._on_record is None:
+            return
+        try:
+            self._on_record(kept)
+        except OSError as error:
+            # Whoever was shown the results has gone, or the log's disk is full: measuring goes on.
+            self._on_record = None
+            log.warning("results are no longer shown (%s), and kept as before", error.strerror)
+
+
+def no_gateway(context: ProbeContext) -> PingRecord:
+    """Return the finding of a box without a default route: it has no gateway to ping, and that is not silence."""
+    return PingRecord(
+        **context.stamp(),
+        target="gateway",
+        layer=Layer.GATEWAY,
+        host="default-route",
+        method=PingMethod.ICMP,
+        sent=0,
+        received=0,
+        failure=Failure(operation=Operation.CONNECT, code=FailureCode.NETWORK_UNREACHABLE),
+    )

@@ -1,6 +1,5 @@
 """Sending: takes batches from the spool, gives them to the collector, and does what the reply asks for."""
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.clock import Clock
 from linkbell_agent.collector_api import CollectorApi, HttpReply
+from linkbell_agent.describe import advice
 from linkbell_agent.retry import Backoff, retry_after_s
 from linkbell_agent.spool import Spool, WaitingBatch
 from linkbell_wire import PROTOCOL_VERSION
@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 RECORDS_PATH = "/api/v1/records"
 REFUSED_WAIT_S = 900.0
 """How often an agent whose credential was refused asks again: an operator may have set things right."""
+
+
+ENROL_AGAIN = "With a new join token: linkbell-agent enrol URL --token - --again. The running agent notices by itself."
 
 
 class Step(Enum):
@@ -53,7 +56,7 @@ def decide(reply: HttpReply, batch_size: int, now_unix_s: float) -> Decision:
         return _decide_on_success(reply.body, batch_size)
     reason = _reason(reply)
     if reply.status in (401, 403):
-        return Decision(Step.REFUSED, reason)
+        return Decision(Step.REFUSED, f"{reason} {ENROL_AGAIN}")
     if reply.status == 413:
         return Decision(Step.HALVE, reason)
     if reply.status in (429, 503):
@@ -77,7 +80,7 @@ def _reason(reply: HttpReply) -> str:
         error = ErrorReply.model_validate_json(reply.body)
     except ValidationError:
         return f"the collector answered HTTP {reply.status}"
-    return " ".join(filter(None, (error.message, error.action)))
+    return advice(error)
 
 
 class Sender:
@@ -94,15 +97,20 @@ class Sender:
         self._batch_records = batch_records
         self._limit = batch_records
         self._said = ""
+        self._not_before_s = 0.0
         self.config_etag: str | None = None
         self.refused = False
         """Whether the collector refuses this agent's credential; everything is kept meanwhile."""
 
     async def send_waiting(self) -> float | None:
         """Send until the spool is empty or something is in the way. Returns how long to wait in the latter case."""
+        remaining_s = self._not_before_s - self._clock.monotonic()
+        if remaining_s > 0:
+            return remaining_s
         while (batch := await self._spool.next_batch(self._limit)) is not None:
             wait_s = await self._send(batch)
             if wait_s is not None:
+                self._not_before_s = self._clock.monotonic() + wait_s
                 return wait_s
         return None
 
@@ -115,34 +123,36 @@ class Sender:
             decision = decide(reply, len(batch.seqs), self._clock.now().wall.timestamp())
         self.refused = decision.step is Step.REFUSED
         if decision.step is Step.SETTLED and decision.reply is not None:
-            return await self._settle(batch, decision.reply)
+            await self._settle(batch, decision.reply)
+            return None
         self._say(decision.reason)
         if decision.step is Step.HALVE:
-            return await self._halve(batch)
+            await self._halve(batch)
+            return None
         if decision.step is Step.REFUSED:
             return REFUSED_WAIT_S
         jitter_s = self._backoff.next_wait_s()
         return jitter_s if decision.wait_s is None else decision.wait_s + jitter_s
 
-    async def _settle(self, batch: WaitingBatch, reply: BatchReply) -> float | None:
+    async def _settle(self, batch: WaitingBatch, reply: BatchReply) -> None:
         for rejection in reply.rejected:
             log.warning("the collector rejected record %s: %s: %s", rejection.seq, rejection.code, rejection.detail)
-        forgotten = await self._spool.settle(batch, rejected=len(reply.rejected))
+        await self._spool.settle(batch, rejected=len(reply.rejected))
         self._backoff.reset()
-        self._limit = min(self._batch_records, self._limit * 2)
+        # One more each time: what refused a large batch has not gone away.
+        self._limit = min(self._batch_records, self._limit + 1)
         self.config_etag = reply.config_etag
         if self._said:
             log.info("the collector takes results again")
         self._said = ""
-        return None if forgotten else self._backoff.next_wait_s()
 
-    async def _halve(self, batch: WaitingBatch) -> float | None:
+    async def _halve(self, batch: WaitingBatch) -> None:
         if len(batch.seqs) > 1:
             self._limit = max(1, len(batch.seqs) // 2)
-            return None
+            return
         # One record too large by itself would stand before all others for ever.
         log.error("the collector takes no record as large as number %d: it is given up and counted", batch.seqs[0])
-        return None if await self._spool.settle(batch, rejected=1) else self._backoff.next_wait_s()
+        await self._spool.settle(batch, rejected=1)
 
     def _body(self, batch: WaitingBatch) -> bytes:
         moment = self._clock.now()
@@ -170,13 +180,3 @@ class Sender:
         if reason != self._said:
             log.warning("results wait here, nothing is lost: %s", reason)
         self._said = reason
-
-
-async def report(sender: Sender, spool: Spool, interval_s: float) -> None:
-    """Send for ever: pings each ``interval_s``, everything else at once, and never sooner than the collector asked."""
-    while True:
-        wait_s = await sender.send_waiting()
-        if wait_s is not None:
-            await asyncio.sleep(wait_s)
-            continue
-        await spool.wait_for_arrival(interval_s)

@@ -8,6 +8,7 @@ import difflib
 import ipaddress
 import json
 import os
+import re
 import tomllib
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,9 @@ from linkbell_wire.configuration import MAX_TARGETS, SpeedServer, TargetConfigur
 
 DEFAULT_FILE = Path("/etc/linkbell/agent.toml")
 ENVIRONMENT_PREFIX = "LINKBELL_AGENT_"
+
+_SERVICE_LINK = re.compile(r"^(PORT|SERVICE)(_|$)")
+"""What Kubernetes sets in every container beside a service named linkbell-agent: not meant for us."""
 
 
 class SettingsError(Exception):
@@ -87,7 +91,12 @@ class SpeedSettings(_Section):
 class ReportSettings(_Section):
     """Sending to the collector."""
 
-    interval_s: float = Field(30.0, ge=1, le=3600, description="Seconds from one report to the next.")
+    interval_s: float = Field(
+        30.0,
+        ge=1,
+        le=3600,
+        description="Seconds a ping may wait to be reported with others; anything rarer goes at once.",
+    )
     batch_records: int = Field(60, ge=1, le=1000, description="Most records in one report.")
 
 
@@ -179,8 +188,8 @@ def load(
     """
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    if file is not None or DEFAULT_FILE.exists():
-        path = file or DEFAULT_FILE
+    path = file or DEFAULT_FILE
+    if file is not None or _is_there(path):
         merged = _read_file(path)
         origins = dict.fromkeys(_leaves(merged), str(path))
     given = os.environ if environment is None else environment
@@ -194,13 +203,22 @@ def load(
         raise SettingsError("\n".join(_explain(error, origins))) from error
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder this user may not look into: reading says so, with a way out
+        return True
+
+
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SettingsError(f"{path}: there is no such file. Make it, or leave --config out.") from error
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}). Run as its owner, or use other settings with --config FILE."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: is not TOML: {error}.") from error
 
@@ -219,6 +237,10 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str
         if not variable.startswith(ENVIRONMENT_PREFIX):
             continue
         row = known.get(variable)
+        if row is None and _SERVICE_LINK.match(variable.removeprefix(ENVIRONMENT_PREFIX)):
+            continue
+        if row is None and variable in {row.variable for row in table()}:
+            raise SettingsError(f"environment: {variable} is a list, which only the file can hold.")
         if row is None:
             raise SettingsError(f"environment: {variable} is not a setting.{nearest(variable, known)}")
         yield row.key, environment[variable], f"environment {variable}"

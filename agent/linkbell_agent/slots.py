@@ -32,11 +32,17 @@ class SpeedSlots:
             content = read_if_there(self._file)
             self.done = None if content is None else content.decode()
 
-    def mark_done(self) -> None:
-        """Remember that the slot of this moment is served."""
-        self.done = slot_at(self._clock.now().wall, self._plan().speed_per_day).key
+    def current(self) -> str:
+        """Return the key of the slot of this moment: of a test's beginning, which may end in the next one."""
+        return slot_at(self._clock.now().wall, self._plan().speed_per_day).key
+
+    def mark_done(self, key: str, *, tested: bool) -> None:
+        """Remember that slot ``key`` is served. Without a test it is remembered for this run only."""
+        self.done = key
+        if not tested:
+            return
         try:
-            write_whole(self._file, self.done.encode())
+            write_whole(self._file, key.encode())
         except StateError as error:
             log.warning("after a restart this speed test may be repeated: %s", error)
 

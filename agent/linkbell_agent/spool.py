@@ -10,21 +10,18 @@ import contextlib
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
 from linkbell_agent.clock import Clock
 from linkbell_agent.spool_file import SpoolFileError, StoredRecord
-from linkbell_agent.threads import run_blocking
+from linkbell_agent.threads import Worker
 from linkbell_wire.records import Record
 from linkbell_wire.words import RecordKind
 
 log = logging.getLogger(__name__)
-
-MAX_IN_RAM = 2000
-"""Records kept in RAM when the disk cannot be written: about 1 MB. Past it the least worth go, and are counted."""
 
 COALESCE_S = 0.2
 """What comes together is sent together."""
@@ -38,26 +35,43 @@ def worth(kind: RecordKind) -> int:
     return _WORTH.get(kind, _MIDDLE_WORTH)
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is kept, and how long in RAM alone.
+
+    ``in_ram`` records, about half a kilobyte each, are kept when the disk cannot be written; at half of them the disk
+    is written whether or not ``flush_after_s`` has passed.
+    """
+
+    records: int = 200_000
+    flush_after_s: float = 600.0
+    in_ram: int = 2000
+
+
 class DiskStore(Protocol):
     """What the spool needs of its file; see :class:`~linkbell_agent.spool_file.SpoolFile`."""
 
-    def insert(self, records: Sequence[StoredRecord]) -> None: ...
-    def oldest(self, limit: int) -> list[StoredRecord]: ...
+    @property
+    def counters(self) -> Mapping[str, int]: ...
+    def insert(self, records: Sequence[StoredRecord], *, keep_at_most: int) -> int: ...
+    def oldest(self, limit: int, after_id: int = 0) -> list[StoredRecord]: ...
     def delete(self, stream: str, seqs: Sequence[int]) -> None: ...
-    def drop_least(self, count: int) -> int: ...
     def add_to_counter(self, name: str, amount: int) -> None: ...
-    def counter(self, name: str) -> int: ...
     def __len__(self) -> int: ...
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingBatch:
-    """Records of one stream, ready to be sent. ``bodies`` are JSON texts in the order of ``seqs``."""
+    """Records of one stream, ready to be sent. ``bodies`` are JSON texts in the order of ``seqs``.
+
+    ``last_id`` is the place on disk of the last one, 0 for a batch from RAM.
+    """
 
     stream: str
     seqs: tuple[int, ...]
     bodies: tuple[str, ...]
+    last_id: int
 
 
 @dataclass(slots=True)
@@ -67,18 +81,24 @@ class _InRam:
 
 
 class Spool:
-    """The queue between probes and sender. ``stream`` is the identity of this run."""
+    """The queue between probes and sender. ``stream`` is the identity of this run.
 
-    def __init__(self, disk: DiskStore, stream: UUID, clock: Clock, *, max_records: int, flush_after_s: float) -> None:
-        self._disk = disk
+    ``open_disk`` is called again each time the disk is wanted and not there; it raises ``SpoolFileError``.
+    """
+
+    def __init__(self, open_disk: Callable[[], DiskStore], stream: UUID, clock: Clock, limits: Limits) -> None:
+        self._open_disk = open_disk
+        self._disk: DiskStore | None = None
         self._stream = str(stream)
         self._clock = clock
-        self._max_records = max_records
-        self._flush_after_s = flush_after_s
+        self._limits = limits
         self._next_seq = 0
         self._ram: deque[_InRam] = deque()
+        self._flushing: set[int] = set()
         self._uncounted = {"dropped": 0, "rejected": 0}
-        self._disk_turn = asyncio.Lock()
+        self._undeleted: list[WaitingBatch] = []
+        self._after_id = 0
+        self._worker = Worker("linkbell-spool")
         self._disk_works = True
         self._arrived = asyncio.Event()
         self._arrived_urgent = asyncio.Event()
@@ -96,6 +116,17 @@ class Spool:
             self._arrived_urgent.set()
         return numbered
 
+    @property
+    def waiting(self) -> int:
+        """How many records are not settled yet."""
+        on_disk = 0 if self._disk is None else len(self._disk)
+        return on_disk + len(self._ram) - sum(len(batch.seqs) for batch in self._undeleted)
+
+    def counter(self, name: str) -> int:
+        """Return ``dropped`` or ``rejected`` since the installation."""
+        kept = 0 if self._disk is None else self._disk.counters.get(name, 0)
+        return kept + self._uncounted[name]
+
     async def wait_for_arrival(self, patience_s: float) -> None:
         """Return once a record has come: ``patience_s`` later if it is one of many, at once if it is a rare one."""
         await self._arrived.wait()
@@ -106,20 +137,15 @@ class Spool:
         self._arrived.clear()
         self._arrived_urgent.clear()
 
-    @property
-    def waiting(self) -> int:
-        """How many records are not settled yet."""
-        return len(self._disk) + len(self._ram)
-
-    def counter(self, name: str) -> int:
-        """Return ``dropped`` or ``rejected`` since the installation."""
-        return self._disk.counter(name) + self._uncounted[name]
+    async def open(self) -> bool:
+        """Open the disk's part. Without it the spool works in RAM and tries again when it next wants to write."""
+        return await self._on_disk(lambda disk: None)
 
     async def next_batch(self, limit: int) -> WaitingBatch | None:
         """Return the oldest records of one stream, at most ``limit``, without forgetting them."""
         stored: list[StoredRecord] = []
-        if len(self._disk):
-            await self._on_disk(lambda: stored.extend(self._disk.oldest(limit)))
+        if self._disk is not None and len(self._disk):
+            await self._on_disk(lambda disk: stored.extend(disk.oldest(limit, self._after_id)), writes=False)
         if not stored:
             stored = [item.record for item in itertools.islice(self._ram, limit)]
         if not stored:
@@ -128,25 +154,34 @@ class Spool:
             stream=stored[0].stream,
             seqs=tuple(record.seq for record in stored),
             bodies=tuple(record.body for record in stored),
+            last_id=stored[-1].id,
         )
 
-    async def settle(self, batch: WaitingBatch, rejected: int) -> bool:
+    async def settle(self, batch: WaitingBatch, rejected: int) -> None:
         """Forget ``batch``: the collector has it on disk, or rejected ``rejected`` of it for good.
 
-        Returns False if the disk would not forget it: it will be sent again, which is harmless.
+        What a read-only disk will not forget is not sent again by this run.
         """
-        if rejected:
-            self._uncounted["rejected"] += rejected
-        done = set(batch.seqs) if batch.stream == self._stream else set()
+        self._uncounted["rejected"] += rejected
+        own = set(batch.seqs) if batch.stream == self._stream else set()
         before = len(self._ram)
-        self._ram = deque(item for item in self._ram if item.record.seq not in done)
-        if before - len(self._ram) == len(batch.seqs) and not rejected:
-            return True  # none of it had gone to disk
-        return await self._on_disk(lambda: self._disk.delete(batch.stream, batch.seqs))
+        self._ram = deque(item for item in self._ram if item.record.seq not in own)
+        all_in_ram = before - len(self._ram) == len(batch.seqs) and not own & self._flushing
+        if all_in_ram and not rejected:
+            return
+        if not await self._on_disk(lambda disk: disk.delete(batch.stream, batch.seqs)) and batch.last_id:
+            self._after_id = max(self._after_id, batch.last_id)
+            self._undeleted.append(batch)
 
-    async def flush_if_old(self) -> None:
-        """Write RAM to disk if its oldest record has waited longer than allowed."""
-        if self._ram and self._clock.monotonic() - self._ram[0].since_s >= self._flush_after_s:
+    async def flush_if_due(self) -> None:
+        """Write RAM to disk if its oldest record has waited longer than allowed, or if it is half full."""
+        if self._undeleted and await self._on_disk(self._delete_again):
+            self._undeleted.clear()
+            self._after_id = 0
+        if not self._ram:
+            return
+        waited_s = self._clock.monotonic() - self._ram[0].since_s
+        if waited_s >= self._limits.flush_after_s or 2 * len(self._ram) >= self._limits.in_ram:
             await self.flush()
 
     async def flush(self) -> bool:
@@ -154,12 +189,13 @@ class Spool:
         records = [item.record for item in self._ram]
         if not records:
             return True
-        excess = min(self.waiting - self._max_records, len(self._disk))
-        if excess > 0 and await self._on_disk(lambda: self._disk.drop_least(excess)):
-            log.warning("the spool is full: gave up %d records, pings first", excess)
-        if not await self._on_disk(lambda: self._disk.insert(records)):
-            return False
         written = {record.seq for record in records}
+        self._flushing |= written
+        try:
+            if not await self._on_disk(lambda disk: self._insert(disk, records)):
+                return False
+        finally:
+            self._flushing -= written
         self._ram = deque(item for item in self._ram if item.record.seq not in written)
         return True
 
@@ -167,32 +203,49 @@ class Spool:
         """Write what waits and close the file."""
         if not await self.flush():
             log.error("%d results could not be written to the spool and are lost with this stop", len(self._ram))
-        async with self._disk_turn:
-            await run_blocking(self._disk.close)
+        if self._disk is not None:
+            await self._worker.run(self._disk.close)
+
+    def _insert(self, disk: DiskStore, records: Sequence[StoredRecord]) -> None:
+        dropped = disk.insert(records, keep_at_most=self._limits.records)
+        if dropped:
+            log.warning("the spool is full: gave up %d records, pings first", dropped)
+
+    def _delete_again(self, disk: DiskStore) -> None:
+        for batch in self._undeleted:
+            disk.delete(batch.stream, batch.seqs)
 
     def _bound_ram(self) -> None:
-        """RAM grows past its bound only while the disk cannot be written: give up the least worth, and count."""
-        if len(self._ram) <= MAX_IN_RAM:
+        """Past its bound RAM gives up the least worth, and counts: the disk cannot be written."""
+        if len(self._ram) <= self._limits.in_ram:
             return
         least = min(range(len(self._ram)), key=lambda index: (self._ram[index].record.worth, index))
         del self._ram[least]
         self._uncounted["dropped"] += 1
 
-    async def _on_disk(self, action: Callable[[], object]) -> bool:
+    async def _on_disk(self, action: Callable[[DiskStore], object], *, writes: bool = True) -> bool:
         """Run ``action`` on the file; say once when the disk stops working, and once when it works again."""
-        async with self._disk_turn:
-            try:
-                await run_blocking(action)
-                for name, amount in [*self._uncounted.items()]:
-                    if amount:
-                        await run_blocking(self._disk.add_to_counter, name, amount)
-                        self._uncounted[name] -= amount
-            except SpoolFileError as error:
-                if self._disk_works:
-                    log.error("cannot use the spool on disk (%s): results stay in memory until it works again", error)
-                self._disk_works = False
-                return False
-        if not self._disk_works:
-            log.info("the spool on disk works again")
-        self._disk_works = True
+        try:
+            await self._worker.run(lambda: self._do(action, writes=writes))
+        except SpoolFileError as error:
+            if self._disk_works:
+                log.error("cannot use the spool on disk (%s): results stay in memory until it works again", error)
+            self._disk_works = False
+            return False
+        if writes:
+            if not self._disk_works:
+                log.info("the spool on disk works again")
+            self._disk_works = True
         return True
+
+    def _do(self, action: Callable[[DiskStore], object], *, writes: bool) -> None:
+        """In the worker's thread: open the file if need be, act, and put down what is not counted yet."""
+        if self._disk is None:
+            self._disk = self._open_disk()
+        action(self._disk)
+        if not writes:
+            return
+        for name, amount in [*self._uncounted.items()]:
+            if amount:
+                self._disk.add_to_counter(name, amount)
+                self._uncounted[name] -= amount

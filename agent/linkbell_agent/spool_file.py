@@ -1,11 +1,12 @@
 """The spool's part on disk: a bounded SQLite file that holds records from before the last start, or from an outage.
 
-Synchronous, and used from one thread at a time. A file that cannot be read is set aside, never deleted and never a
-reason not to start.
+Synchronous, and used from one thread. A file that cannot be read is set aside, never deleted and never a reason not
+to start.
 """
 
+import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,83 +23,112 @@ CREATE INDEX IF NOT EXISTS records_by_worth ON records (worth, id);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 _FORMAT = 1
+_WAL_BYTES = 1 << 20
 
 
 class SpoolFileError(Exception):
-    """The file could not be written: disk full, read-only, gone. What was in it before is still there."""
+    """The file cannot be used now: disk full, read-only, gone. What was in it before is still there."""
+
+
+class _DamagedError(Exception):
+    """The file is no spool, or not one this version can read. ``suffix`` is for the name it is set aside under."""
+
+    def __init__(self, suffix: str = "damaged") -> None:
+        super().__init__(suffix)
+        self.suffix = suffix
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """One record as it waits. ``worth`` is higher for what must be kept longer; ``body`` is its JSON."""
+    """One record as it waits. ``worth`` is higher for what must be kept longer; ``body`` is its JSON.
+
+    ``id`` orders what is on disk; it is 0 for a record that is not.
+    """
 
     stream: str
     seq: int
     worth: int
     body: str
+    id: int = 0
 
 
 class SpoolFile:
-    """Records that survive a power cut. ``set_aside`` names a damaged predecessor, if one was found at opening."""
+    """Records that survive a power cut. ``set_aside`` names an unreadable predecessor, if one was found at opening.
+
+    ``counters`` live as long as the installation. Opening raises :class:`SpoolFileError`.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.set_aside: Path | None = None
         try:
-            self._database = self._open()
-        except sqlite3.DatabaseError as error:
-            if _is_about_space(error):
-                raise SpoolFileError(str(error)) from error
-            self.set_aside = self._move_away()
-            self._database = self._open()
-        self._length = int(self._database.execute("SELECT count(*) FROM records").fetchone()[0])
+            try:
+                self._database = self._open()
+            except _DamagedError as damage:
+                self.set_aside = self._move_away(damage.suffix)
+                self._database = self._open()
+            self._length = int(self._database.execute("SELECT count(*) FROM records").fetchone()[0])
+            self.counters: dict[str, int] = dict(self._database.execute("SELECT name, value FROM counters"))
+        except (sqlite3.Error, OSError, _DamagedError) as error:
+            raise SpoolFileError(str(error)) from error
 
     def _open(self) -> sqlite3.Connection:
+        # Made by us and not by SQLite: its companions take over the mode, and records are nobody else's business.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._path.chmod(0o600)
         database = sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
         try:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")
-            verdict = database.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if verdict != "ok":
-                raise sqlite3.DatabaseError(f"quick_check: {verdict}")
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _FORMAT):
-                raise sqlite3.DatabaseError(f"format {version} is not {_FORMAT}")
-            database.executescript(_SCHEMA)
-            database.execute(f"PRAGMA user_version = {_FORMAT}")
+            _prepare(database)
+        except sqlite3.DatabaseError as error:
+            database.close()
+            if _is_damage(error):
+                raise _DamagedError from error
+            raise
         except BaseException:
             database.close()
             raise
-        self._path.chmod(0o600)
         return database
 
-    def _move_away(self) -> Path:
-        """Rename the damaged file and its companions, so that someone may still look at them."""
+    def _move_away(self, suffix: str) -> Path:
+        """Rename the unreadable file and its companions, so that someone may still look at them."""
         number = 1
-        while (target := self._path.with_name(f"{self._path.name}.damaged-{number}")).exists():
+        while (target := self._path.with_name(f"{self._path.name}.{suffix}-{number}")).exists():
             number += 1
-        for suffix in ("-wal", "-shm"):
-            companion = self._path.with_name(self._path.name + suffix)
-            if companion.exists():
-                companion.rename(target.with_name(target.name + suffix))
+        for companion in ("-wal", "-shm"):
+            beside = self._path.with_name(self._path.name + companion)
+            if beside.exists():
+                beside.rename(target.with_name(target.name + companion))
         return self._path.rename(target)
 
-    def insert(self, records: Iterable[StoredRecord]) -> None:
-        """Store ``records``, on disk when this returns, or none of them. Raises :class:`SpoolFileError`."""
+    def insert(self, records: Sequence[StoredRecord], *, keep_at_most: int) -> int:
+        """Store ``records``, on disk when this returns, or none of them.
+
+        Past ``keep_at_most`` in all, the least worth go, oldest first, and are counted as ``dropped``. Returns how
+        many went. Raises :class:`SpoolFileError`.
+        """
         with self._transaction() as database:
             added = database.executemany(
                 "INSERT OR IGNORE INTO records (stream, seq, worth, body) VALUES (?, ?, ?, ?)",
                 [(record.stream, record.seq, record.worth, record.body) for record in records],
             ).rowcount
-        self._length += added
+            excess = max(0, self._length + added - keep_at_most)
+            if excess:
+                database.execute(
+                    "DELETE FROM records WHERE id IN (SELECT id FROM records ORDER BY worth, id LIMIT ?)", (excess,)
+                )
+                _add(database, "dropped", excess)
+        self._length += added - excess
+        self._count("dropped", excess)
+        return excess
 
-    def oldest(self, limit: int) -> list[StoredRecord]:
-        """Return the first waiting records, all of one stream, in order. Raises :class:`SpoolFileError`."""
+    def oldest(self, limit: int, after_id: int = 0) -> list[StoredRecord]:
+        """Return the first waiting records past ``after_id``, all of one stream. Raises :class:`SpoolFileError`."""
         try:
+            # "+stream" keeps SQLite from collecting and sorting the whole stream by way of the unique index.
             rows = self._database.execute(
-                "SELECT stream, seq, worth, body FROM records"
-                " WHERE stream = (SELECT stream FROM records ORDER BY id LIMIT 1) ORDER BY id LIMIT ?",
-                (limit,),
+                "SELECT stream, seq, worth, body, id FROM records WHERE id > ? AND +stream ="
+                " (SELECT stream FROM records WHERE id > ? ORDER BY id LIMIT 1) ORDER BY id LIMIT ?",
+                (after_id, after_id, limit),
             )
             return [StoredRecord(*row) for row in rows]
         except sqlite3.Error as error:
@@ -112,25 +142,11 @@ class SpoolFile:
             ).rowcount
         self._length -= gone
 
-    def drop_least(self, count: int) -> int:
-        """Give up ``count`` records, least worth first, oldest first; count them. Return how many went."""
-        with self._transaction() as database:
-            gone = database.execute(
-                "DELETE FROM records WHERE id IN (SELECT id FROM records ORDER BY worth, id LIMIT ?)", (count,)
-            ).rowcount
-            self._add(database, "dropped", gone)
-        self._length -= gone
-        return gone
-
     def add_to_counter(self, name: str, amount: int) -> None:
         """Add to a counter that lives as long as the installation. Raises :class:`SpoolFileError`."""
         with self._transaction() as database:
-            self._add(database, name, amount)
-
-    def counter(self, name: str) -> int:
-        """Return the value of a counter, 0 if it was never added to."""
-        row = self._database.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()
-        return 0 if row is None else int(row[0])
+            _add(database, name, amount)
+        self._count(name, amount)
 
     def __len__(self) -> int:
         return self._length
@@ -139,12 +155,8 @@ class SpoolFile:
         """Close the file; everything stored stays."""
         self._database.close()
 
-    @staticmethod
-    def _add(database: sqlite3.Connection, name: str, amount: int) -> None:
-        database.execute(
-            "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            (name, amount),
-        )
+    def _count(self, name: str, amount: int) -> None:
+        self.counters[name] = self.counters.get(name, 0) + amount
 
     def _transaction(self) -> "_Transaction":
         return _Transaction(self._database)
@@ -176,9 +188,34 @@ class _Transaction:
                 raise SpoolFileError(str(error)) from error
 
 
-def _is_about_space(error: sqlite3.DatabaseError) -> bool:
-    """Full disk, no permission, read-only: the file is not damaged and must not be moved."""
-    name = getattr(error, "sqlite_errorname", "")
-    return name.startswith(
-        ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_IOERR", "SQLITE_BUSY")
+def _prepare(database: sqlite3.Connection) -> None:
+    """Set the connection up, see that the file is whole, and make the tables of a new one."""
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+    if database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        raise _DamagedError
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, _FORMAT):
+        # A newer version's, after a step back: it may take up again what is in it.
+        raise _DamagedError(f"format-{version}")
+    if version == 0:
+        database.executescript(_SCHEMA)
+        database.execute(f"PRAGMA user_version = {_FORMAT}")
+
+
+def _add(database: sqlite3.Connection, name: str, amount: int) -> None:
+    database.execute(
+        "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+        (name, amount),
     )
+
+
+_TROUBLE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_BUSY", "SQLITE_IOERR")
+_BAD_SECTOR = ("SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS")
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Tell a damaged file, which is set aside, from one that cannot be used at this moment."""
+    name = getattr(error, "sqlite_errorname", "")
+    return name.startswith(_BAD_SECTOR) or not name.startswith(_TROUBLE)

@@ -59,6 +59,10 @@ class ToldCollector:
             raise answer
         return answer if isinstance(answer, HttpReply) else answer(content)
 
+    def paths(self, ending: str) -> list[str]:
+        """Return the paths asked for that end so."""
+        return [path for _, path, _, _ in self.requests if path.endswith(ending)]
+
 
 def reply(status: int, body: object = None, **headers: str) -> HttpReply:
     """Return a reply with a JSON body; header names have underscores for hyphens."""

@@ -1,6 +1,7 @@
 """The command line as a person uses it: real processes, their words, their exit status."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -48,6 +49,7 @@ def test_every_command_explains_itself(command: list[str]) -> None:
         ([], "required: COMMAND"),
         (["fly"], "invalid choice"),
         (["speed", "--server", "example"], "write it like ws://host:8471"),
+        (["speed", "--server", "ws://127.0.0.1:99999"], "write it like ws://host:8471"),
         (["speed", "--server", "ws://127.0.0.1:1", "--max-duration", "99"], "max_duration_s"),
         (["speed", "--server", "ws://127.0.0.1:1", "--max-bytes", "1"], "max_bytes"),
         (["speed", "--download-only", "--upload-only"], "not allowed with"),
@@ -171,4 +173,39 @@ def test_a_state_folder_that_cannot_be_written_is_one_clear_sentence(
     done = agent("run", "--config", str(configuration), "--state", str(tmp_path / place))
     assert done.returncode == 1
     assert "--state DIR" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_whoever_stops_reading_the_results_stops_nothing_else(configuration: Path, tmp_path: Path) -> None:
+    process = _start("--config", str(configuration), "--state", str(tmp_path), "--show", "--set", "speed.enabled=false")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    time.sleep(3)
+    process.terminate()
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=10) == 0
+    assert "Traceback" not in errors
+    assert "no longer shown" in errors
+    spool = SpoolFile(tmp_path / "spool.db")
+    kept = spool.oldest(100)
+    spool.close()
+    assert len(kept) >= 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
+def test_a_full_disk_keeps_no_agent_from_measuring(configuration: Path, tmp_path: Path) -> None:
+    script = (
+        'mount -t tmpfs -o size=64k none "$1" && { head -c 200000 /dev/zero > "$1/filler" 2>/dev/null; '
+        'exec timeout --signal=TERM 5 "$2" -m linkbell_agent run --state "$1" --config "$3" --show '
+        "--set speed.enabled=false; }"
+    )
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", str(disk), sys.executable, str(configuration)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "ping" in done.stdout
+    assert "results stay in memory" in done.stderr
     assert "Traceback" not in done.stderr

@@ -57,6 +57,9 @@ def test_parts_the_collector_leaves_out_stay_as_they_are_here() -> None:
     remote = AgentConfiguration(ping=PingConfiguration(interval_s=300, count=3))
     merged = plan(remote=remote, speed={"per_day": 5})
     assert (merged.ping_interval_s, merged.ping_count, merged.speed_per_day) == (300, 3, 5)
+    half = AgentConfiguration(ping=PingConfiguration(interval_s=300), speed=SpeedConfiguration(per_day=9))
+    merged = plan(remote=half, ping={"count": 4}, speed={"max_duration_s": 5})
+    assert (merged.ping_count, merged.speed_per_day, merged.speed_max_duration_s) == (4, 9, 5)
 
 
 def test_what_the_owner_of_the_box_forbids_the_collector_cannot_allow() -> None:

@@ -1,24 +1,35 @@
 """The running agent: what is measured when, what happens when a part breaks, and that a stop keeps everything."""
 
 import asyncio
+import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
+from pydantic import SecretStr
+
 from linkbell_agent.clock import SystemClock
+from linkbell_agent.collector_api import HttpReply
+from linkbell_agent.configuration import ConfigurationKeeper
+from linkbell_agent.identity import Identity, write_identity
+from linkbell_agent.link import CollectorLink, Connected
 from linkbell_agent.net import Uplink
 from linkbell_agent.plan import Plan
 from linkbell_agent.probes.base import PingRequest, ProbeContext, SpeedRequest
+from linkbell_agent.retry import Backoff
 from linkbell_agent.runner import Probes, Runner, RunnerOptions
-from linkbell_agent.spool import Spool
+from linkbell_agent.schedule import slot_at
+from linkbell_agent.sender import Sender
+from linkbell_agent.spool import Limits, Spool
 from linkbell_agent.spool_file import SpoolFile
 from linkbell_wire.configuration import SpeedServer, TargetConfiguration
 from linkbell_wire.failures import FailureCode
 from linkbell_wire.records import EventRecord, PingRecord, Record, SkipRecord, SpeedRecord, SpeedResult
 from linkbell_wire.words import Engine, EventName, Layer, PingMethod, SkipReason, Stop, Trigger
+from tests.agent.fakes import ToldCollector, reply, settle_all
 
 GATEWAY = TargetConfiguration(name="gateway", layer=Layer.GATEWAY, host="192.0.2.1")
 PLAN = Plan(
@@ -91,10 +102,34 @@ class Bench:
                 await self._kept.wait()
 
 
+def connect(identity: Identity, spool: Spool, collector: ToldCollector | None, context: ProbeContext) -> Connected:
+    assert collector is not None
+    sender = Sender(spool, collector, "lbc_x", context.clock, Backoff(random.Random(1)), batch_records=60)
+    return Connected(identity, sender, ConfigurationKeeper(collector, "lbc_x", Path("/nonexistent")), ())
+
+
+class Answering(ToldCollector):
+    """Settles every batch and names a configuration that it never gives."""
+
+    async def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> HttpReply:
+        self.answers.append(settle_all if method == "POST" else reply(500))
+        return await super().request(method, path, headers, body)
+
+
+def enrol_here(folder: Path, agent: str = "agent-1") -> None:
+    identity = Identity(
+        collector="http://192.0.2.7", agent=agent, school="s-1", credential=SecretStr("lbc_0123456789abcdef")
+    )
+    write_identity(folder, identity)
+
+
 @asynccontextmanager
-async def working(folder: Path, plan: Plan, probes: Probes, *, speed_now: bool = False) -> AsyncIterator[Bench]:
+async def working(
+    folder: Path, plan: Plan, probes: Probes, *, speed_now: bool = False, collector: ToldCollector | None = None
+) -> AsyncIterator[Bench]:
     context = ProbeContext(Uplink(), SystemClock())
-    spool = Spool(SpoolFile(folder / "spool.db"), uuid4(), context.clock, max_records=1000, flush_after_s=600)
+    spool = Spool(lambda: SpoolFile(folder / "spool.db"), uuid4(), context.clock, Limits())
+    link = CollectorLink(folder, lambda identity: connect(identity, spool, collector, context))
     bench = Bench()
     options = RunnerOptions(
         seed="agent-1",
@@ -103,7 +138,7 @@ async def working(folder: Path, plan: Plan, probes: Probes, *, speed_now: bool =
         speed_now=speed_now,
         on_record=bench.keep,
     )
-    bench.runner = Runner(probes, context, lambda: plan, spool, None, options)
+    bench.runner = Runner(probes, context, lambda: plan, (spool, link), options)
     task = asyncio.create_task(bench.runner.run())
     try:
         yield bench
@@ -143,10 +178,11 @@ async def test_a_new_installation_tests_at_once_and_never_pings_under_its_own_lo
 
 
 async def test_a_box_that_tested_before_waits_for_its_moment(tmp_path: Path) -> None:
-    (tmp_path / "speed-slot").write_text("2020-01-01/0of3")
+    clock = SystemClock()
+    (tmp_path / "speed-slot").write_text(slot_at(clock.now().wall, PLAN.speed_per_day).key)
     line = Line(0)
     async with working(tmp_path, PLAN, Probes(line.ping, line.speed)) as bench:
-        await asyncio.sleep(3)
+        await bench.until(lambda records: len(kinds(records, PingRecord)) >= 30)
     assert kinds(bench.records, SpeedRecord) == []
 
 
@@ -164,7 +200,8 @@ async def test_without_a_server_the_test_is_a_recorded_skip(tmp_path: Path) -> N
         await bench.until(lambda records: kinds(records, SkipRecord))
     skip = kinds(bench.records, SkipRecord)[0]
     assert isinstance(skip, SkipRecord)
-    assert (skip.skipped, skip.reason) == ("speed", SkipReason.DISABLED)
+    assert (skip.skipped, skip.reason) == ("speed", SkipReason.NO_SERVER)
+    assert not (tmp_path / "speed-slot").exists(), "the first real test is still to come"
 
 
 async def test_a_box_without_a_default_route_reports_its_gateway_down(tmp_path: Path) -> None:
@@ -205,3 +242,51 @@ async def test_a_stop_in_the_middle_of_a_test_is_prompt(tmp_path: Path) -> None:
         began = time.monotonic()
         bench.runner.stop()
     assert time.monotonic() - began < 3
+
+
+async def test_a_box_enrolled_while_it_runs_reports_without_a_restart(tmp_path: Path) -> None:
+    collector = Answering()
+    plan = replace(PLAN, speed_enabled=False)
+    async with working(tmp_path, plan, Probes(quick_ping, Line().speed), collector=collector) as bench:
+        await bench.until(lambda records: len(kinds(records, PingRecord)) >= 2)
+        assert collector.requests == []
+        enrol_here(tmp_path)
+        async with asyncio.timeout(15):
+            while not collector.paths("records"):  # noqa: ASYNC110 - the told collector has no event
+                await asyncio.sleep(0.1)
+    sent = [record["seq"] for _, _, _, body in collector.requests if body for record in body["records"]]
+    assert sent == [record.seq for record in bench.records]
+
+
+async def test_a_configuration_that_cannot_be_had_is_not_asked_for_in_a_rush(tmp_path: Path) -> None:
+    enrol_here(tmp_path)
+    collector = Answering()
+    plan = replace(PLAN, speed_enabled=False)
+    async with working(tmp_path, plan, Probes(quick_ping, Line().speed), collector=collector) as bench:
+        await bench.until(lambda records: len(kinds(records, PingRecord)) >= 60)
+    assert len(collector.paths("config")) <= 2
+
+
+async def test_a_fault_in_the_last_report_keeps_everything(tmp_path: Path) -> None:
+    class Faulty(ToldCollector):
+        async def request(self, *arguments: object, **more: object) -> HttpReply:
+            raise ZeroDivisionError
+
+    enrol_here(tmp_path)
+    plan = replace(PLAN, speed_enabled=False)
+    async with working(tmp_path, plan, Probes(quick_ping, Line().speed), collector=Faulty()) as bench:
+        await bench.until(lambda records: len(kinds(records, PingRecord)) >= 3)
+    file = SpoolFile(tmp_path / "spool.db")
+    kept = len(file)
+    file.close()
+    assert kept == len(bench.records)
+
+
+async def test_the_first_ping_comes_at_once_and_the_next_at_a_moment_of_the_agents_own(tmp_path: Path) -> None:
+    began = time.monotonic()
+    plan = replace(PLAN, speed_enabled=False, ping_interval_s=3600)
+    async with working(tmp_path, plan, Probes(quick_ping, Line().speed)) as bench:
+        await bench.until(lambda records: kinds(records, PingRecord))
+        assert time.monotonic() - began < 1.5
+        await asyncio.sleep(0.5)
+    assert len(kinds(bench.records, PingRecord)) == 1

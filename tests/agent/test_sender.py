@@ -1,6 +1,5 @@
 """Sending: every reply does what the protocol says, and nothing is forgotten without a settled one."""
 
-import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
@@ -12,8 +11,8 @@ import pytest
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.collector_api import HttpReply
 from linkbell_agent.retry import Backoff
-from linkbell_agent.sender import REFUSED_WAIT_S, Sender, Step, decide, report
-from linkbell_agent.spool import Spool
+from linkbell_agent.sender import REFUSED_WAIT_S, Sender, Step, decide
+from linkbell_agent.spool import Limits, Spool
 from linkbell_agent.spool_file import SpoolFile
 from linkbell_wire import PROTOCOL_VERSION
 from linkbell_wire.batch import Batch
@@ -26,15 +25,26 @@ TROUBLE = NetworkFailure(Operation.CONNECT, FailureCode.CONNECTION_REFUSED)
 
 @pytest.fixture
 async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
-    file = SpoolFile(tmp_path / "spool.db")
-    yield Spool(file, STREAM, ToldClock(), max_records=1000, flush_after_s=600)
-    file.close()
+    spool = Spool(lambda: SpoolFile(tmp_path / "spool.db"), STREAM, ToldClock(), Limits())
+    assert await spool.open()
+    yield spool
+    await spool.close()
 
 
-def make_sender(spool: Spool, *answers: Answer, batch_records: int = 60) -> tuple[Sender, ToldCollector]:
+class Impatient(ToldClock):
+    """Each look at the clock is an hour after the last: whatever wait was asked for is over."""
+
+    def monotonic(self) -> float:
+        self.advance(3600)
+        return super().monotonic()
+
+
+def make_sender(
+    spool: Spool, *answers: Answer, batch_records: int = 60, clock: ToldClock | None = None
+) -> tuple[Sender, ToldCollector]:
     collector = ToldCollector(*answers)
     backoff = Backoff(random.Random(1))
-    sender = Sender(spool, collector, "lbc_secret", ToldClock(), backoff, batch_records=batch_records)
+    sender = Sender(spool, collector, "lbc_secret", clock or Impatient(), backoff, batch_records=batch_records)
     return sender, collector
 
 
@@ -66,7 +76,8 @@ def test_each_reply_has_its_step(answer: HttpReply, step: Step) -> None:
 
 def test_the_collectors_words_reach_the_technician() -> None:
     answer = reply(403, {"code": "credential_revoked", "message": "This agent was revoked.", "action": "Enrol again."})
-    assert decide(answer, 3, 0.0).reason == "This agent was revoked. Enrol again."
+    assert decide(answer, 3, 0.0).reason.startswith("This agent was revoked. Enrol again.")
+    assert "--again" in decide(answer, 3, 0.0).reason
 
 
 async def test_a_batch_is_sent_as_the_protocol_says(spool: Spool) -> None:
@@ -175,22 +186,23 @@ async def test_a_trouble_is_said_once_and_its_end_once(spool: Spool, caplog: pyt
     assert not any("lbc_secret" in message for message in caplog.messages)
 
 
-async def test_a_rare_record_is_reported_at_once_and_a_ping_with_patience(spool: Spool) -> None:
-    sent = asyncio.Event()
-
-    def note(batch: dict[str, object]) -> HttpReply:
-        sent.set()
-        return settle_all(batch)
-
-    sender, collector = make_sender(spool, note)
-    task = asyncio.create_task(report(sender, spool, interval_s=3600))
-    await asyncio.sleep(0.05)
+async def test_nothing_is_sent_before_the_wait_that_was_asked_for_is_over(spool: Spool) -> None:
+    clock = ToldClock()
     spool.append(ping_record())
-    await asyncio.sleep(0.05)
-    assert collector.requests == []
-    spool.append(event_record())
-    async with asyncio.timeout(5):
-        await sent.wait()
-    assert len(collector.requests[0][3]["records"]) == 2
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    sender, collector = make_sender(spool, reply(503, retry_after="120"), settle_all, clock=clock)
+    await sender.send_waiting()
+    clock.advance(60)
+    left_s = await sender.send_waiting()
+    assert left_s is not None
+    assert 60 <= left_s <= 62
+    assert len(collector.requests) == 1
+    clock.advance(62)
+    assert await sender.send_waiting() is None
+
+
+async def test_after_a_halving_batches_grow_slowly(spool: Spool) -> None:
+    for _ in range(20):
+        spool.append(ping_record())
+    sender, collector = make_sender(spool, reply(413), *[settle_all] * 4)
+    await sender.send_waiting()
+    assert [len(body["records"]) for *_, body in collector.requests] == [20, 10, 10]

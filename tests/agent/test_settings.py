@@ -83,6 +83,7 @@ def test_a_list_in_the_collectors_shape_cannot_come_from_one_string() -> None:
         ("[[targets]]\nname = 'a'\nhost = 'h'", "targets.0.layer: field required"),
         ("[[targets]]\nname = 'a'\nlayer = 'moon'\nhost = 'h'", "targets.0.layer"),
         ("[speed]\nservers = [{ url = 'ftp://x' }]", "speed.servers.0.url"),
+        ("[speed]\nservers = [{ url = 'ws://x:99999' }]", "a port from 1 to 65535"),
         ("log_level = 'loud'", "log_level"),
         ("[ping\ncount = 3", "is not TOML"),
     ],
@@ -104,6 +105,9 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
 def test_unknown_variables_and_flags_name_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"Did you mean LINKBELL_AGENT_PING_COUNT\?"):
         load(None, environment={"LINKBELL_AGENT_PING_CUONT": "3"})
+    with pytest.raises(SettingsError, match="only the file can hold"):
+        load(None, environment={"LINKBELL_AGENT_TARGETS": "x"})
+    load(None, environment={"LINKBELL_AGENT_PORT": "tcp://10.0.0.1:8472", "LINKBELL_AGENT_SERVICE_HOST": "10.0.0.1"})
     with pytest.raises(SettingsError, match=r"Did you mean ping\.count\?"):
         load(None, ["ping.cuont=3"], {})
     with pytest.raises(SettingsError, match="write it as --set key=value"):

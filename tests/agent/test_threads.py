@@ -8,19 +8,18 @@ import time
 
 import pytest
 
-from linkbell_agent import threads
-from linkbell_agent.threads import run_blocking
+from linkbell_agent.threads import BlockingCalls, Worker
 
 
 async def test_results_and_errors_come_back() -> None:
-    assert await run_blocking(divmod, 7, 2) == (3, 1)
+    assert await BlockingCalls(1).run(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
-        await run_blocking(divmod, 7, 0)
+        await BlockingCalls(1).run(divmod, 7, 0)
 
 
 async def test_cancelling_returns_at_once_and_drops_the_result() -> None:
     done = threading.Event()
-    task = asyncio.create_task(run_blocking(done.wait, 30))
+    task = asyncio.create_task(BlockingCalls(1).run(done.wait, 30))
     await asyncio.sleep(0.05)
     task.cancel()
     async with asyncio.timeout(1):
@@ -31,10 +30,10 @@ async def test_cancelling_returns_at_once_and_drops_the_result() -> None:
 
 async def test_no_more_threads_than_allowed_are_under_way() -> None:
     gate = threading.Event()
-    calls = [asyncio.create_task(run_blocking(gate.wait, 30)) for _ in range(threads.MAX_THREADS + 5)]
+    blocking = BlockingCalls(limit=3)
+    calls = [asyncio.create_task(blocking.run(gate.wait, 30)) for _ in range(5)]
     await asyncio.sleep(0.2)
-    running = [thread for thread in threading.enumerate() if thread.name.startswith("linkbell-")]
-    assert len(running) == threads.MAX_THREADS
+    assert len([thread for thread in threading.enumerate() if thread.name == "linkbell-call"]) == 3
     gate.set()
     async with asyncio.timeout(5):
         assert all(await asyncio.gather(*calls))
@@ -42,12 +41,36 @@ async def test_no_more_threads_than_allowed_are_under_way() -> None:
 
 def test_a_hung_call_does_not_hold_up_the_exit() -> None:
     script = (
-        "import asyncio, time; from linkbell_agent.threads import run_blocking\n"
+        "import asyncio, time; from linkbell_agent.threads import BlockingCalls, Worker\n"
         "async def main():\n"
-        "    task = asyncio.create_task(run_blocking(time.sleep, 30)); await asyncio.sleep(0.1); task.cancel()\n"
+        "    calls = [BlockingCalls(1).run(time.sleep, 30), Worker('w').run(lambda: time.sleep(30))]\n"
+        "    tasks = [asyncio.create_task(call) for call in calls]; await asyncio.sleep(0.1)\n"
+        "    [task.cancel() for task in tasks]\n"
         "asyncio.run(main())\n"
     )
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", script], check=False, timeout=20)
     assert done.returncode == 0
     assert time.monotonic() - began < 10
+
+
+async def test_a_worker_does_one_thing_after_another_even_if_nobody_waits_any_more() -> None:
+    worker = Worker("test-worker")
+    gate = threading.Event()
+    done: list[str] = []
+
+    def wait_and_note() -> None:
+        gate.wait(30)
+        done.append("first")
+
+    first = asyncio.create_task(worker.run(wait_and_note))
+    second = asyncio.create_task(worker.run(lambda: done.append("second")))
+    await asyncio.sleep(0.05)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    assert done == []
+    gate.set()
+    await second
+    assert done == ["first", "second"]
+    with pytest.raises(ZeroDivisionError):
+        await worker.run(lambda: 1 // 0)

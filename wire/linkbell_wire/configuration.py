@@ -30,16 +30,16 @@ class SpeedServer(WireModel):
 class PingConfiguration(WireModel):
     """How often each target is pinged, and with how many packets."""
 
-    interval_s: Annotated[float, Field(ge=10, le=86_400)] = 60.0
-    count: Annotated[int, Field(ge=1, le=100)] = 10
+    interval_s: Annotated[float, Field(ge=10, le=86_400)] | None = None
+    count: Annotated[int, Field(ge=1, le=100)] | None = None
 
 
 class SpeedConfiguration(WireModel):
     """Full speed tests: ``per_day`` random moments, each within a cap in seconds and bytes per direction."""
 
-    enabled: bool = True
-    per_day: Annotated[int, Field(ge=1, le=288)] = 3
-    max_duration_s: Annotated[float, Field(ge=1, le=15)] = 10.0
+    enabled: bool | None = None
+    per_day: Annotated[int, Field(ge=1, le=288)] | None = None
+    max_duration_s: Annotated[float, Field(ge=1, le=15)] | None = None
     max_bytes: Annotated[int, Field(ge=100_000, le=10**11)] | None = None
     servers: Annotated[list[SpeedServer], Field(max_length=8)] = Field(default_factory=list)
 
@@ -55,7 +55,7 @@ class SchoolConfiguration(WireModel):
 
 
 class AgentConfiguration(WireModel):
-    """The whole configuration. A part that is ``None`` leaves the agent's own settings in place."""
+    """The whole configuration. Whatever is ``None`` leaves the agent's own setting in place."""
 
     version: Annotated[int, Field(ge=1, le=1)] = 1
     school: SchoolConfiguration | None = None

@@ -7,6 +7,7 @@ a label or a chart with nonsense.
 import re
 from datetime import UTC, datetime
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -51,6 +52,17 @@ def _is_real_text(value: str) -> str:
     return value
 
 
+def _has_host_and_port(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("must name a host, and a port from 1 to 65535 if any")
+    return value
+
+
 def _in_utc(value: datetime) -> datetime:
     """Return the time as the wire has it: in UTC, whole milliseconds, so that what was sent equals what is read."""
     try:
@@ -77,7 +89,11 @@ Host = Annotated[
 ]
 """A host name or an address, as configured."""
 
-Url = Annotated[str, StringConstraints(max_length=MAX_URL_LENGTH, pattern=rf"^(https?|wss?)://[^\s{_UNPRINTABLE}]+$")]
+Url = Annotated[
+    str,
+    StringConstraints(max_length=MAX_URL_LENGTH, pattern=rf"^(https?|wss?)://[^\s{_UNPRINTABLE}]+$"),
+    AfterValidator(_has_host_and_port),
+]
 """A link that may be shown: nothing but the web's schemes."""
 
 Timestamp = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(_as_iso, when_used="json")]

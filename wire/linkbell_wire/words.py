@@ -131,6 +131,7 @@ class SkipReason(StrEnum):
     CLOSED = "closed"
     OFFLINE = "offline"
     DISABLED = "disabled"
+    NO_SERVER = "no_server"
 
 
 class ClockQuality(StrEnum):
