@@ -72,8 +72,14 @@ class Local:
 
     async def start(self, name: str, *command: str) -> Child:
         log = self.data / "log" / f"{name.replace(' ', '-')}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as errors:
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            errors = log.open("wb")
+        except OSError as error:
+            raise CannotRunError(
+                f"{log}: cannot be written ({error.strerror}). Choose another folder with --data DIR."
+            ) from error
+        with errors:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -117,7 +123,7 @@ class Local:
 
     async def enrol(self, collector_url: str, *, fresh: bool) -> None:
         identity = self.data / "agent" / "identity.json"
-        if not fresh and identity.exists() and json.loads(identity.read_text())["collector"] == collector_url:
+        if not fresh and collector_of(identity) == collector_url:
             print(f"Agent               enrolled before, for school {SCHOOL}")
             return
         made = await output(
@@ -155,6 +161,14 @@ class Local:
         # The agent first: it sends and keeps what it has while there is still a collector to send to.
         for child in reversed(self.children):
             await child.stop()
+
+
+def collector_of(identity: Path) -> str | None:
+    """Return the collector an identity file names, ``None`` if it is not there or damaged."""
+    try:
+        return str(json.loads(identity.read_bytes())["collector"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def tool(name: str) -> tuple[str, ...]:

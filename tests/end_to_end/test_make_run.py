@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.prometheus import fetch
+from linkbell_wire.records import RECORD_ADAPTER, SpeedRecord
+from tests.end_to_end.prometheus import fetch, prometheus
 
 ROOT = Path(__file__).parent.parent.parent
 FIRST_SPEED_S = 60.0
@@ -76,21 +77,26 @@ def url_in(line: str) -> str:
     return found[0]
 
 
-async def test_the_first_speed_is_on_the_page_and_in_the_metrics_within_a_minute(tmp_path: Path) -> None:
+async def test_the_first_speed_is_on_the_page_in_the_metrics_and_in_prometheus_within_a_minute(tmp_path: Path) -> None:
     began = time.monotonic()
     configuration = tmp_path / "agent.toml"
     configuration.write_text("default_targets = false\n[speed]\nmax_duration_s = 2\n")
-    ports = ("--collector-port", "0", "--measure-port", "0", "--config", str(configuration))
-    async with make_run(tmp_path / "var", arguments=ports) as run:
+    arguments = ("--collector-port", "0", "--measure-port", "0", "--config", str(configuration), "--json")
+    async with make_run(tmp_path / "var", arguments=arguments) as run:
         page = url_in(await run.until("^Collector", 30))
         token = await run.until("^Join token", 30)
-        speed = await run.until("^speed", 45)
-        assert re.search(r"download [\d.]+ Mbit/s .* upload [\d.]+ Mbit/s", speed)
-        metrics = ""
-        while "linkbell_download_bytes_per_second{" not in metrics:
-            assert time.monotonic() - began < FIRST_SPEED_S
-            await asyncio.sleep(0.2)
-            metrics = await asyncio.to_thread(fetch, f"{page}metrics/schools")
+        address = page.removeprefix("http://").rstrip("/")
+        scrape = (
+            "  - job_name: schools\n    metrics_path: /metrics/schools\n"
+            f"    static_configs: [{{ targets: ['{address}'] }}]\n"
+        )
+        async with prometheus(tmp_path, scrape) as server:
+            speed = RECORD_ADAPTER.validate_json(await run.until('"kind":"speed"', 45))
+            assert isinstance(speed, SpeedRecord)
+            assert speed.download is not None
+            assert speed.download.bps is not None
+            found = await server.wait_for("linkbell_download_bytes_per_second")
+            assert [float(series["value"][1]) for series in found] == [speed.download.bps / 8]
         assert "Mbit/s" in await asyncio.to_thread(fetch, page)
         assert time.monotonic() - began < FIRST_SPEED_S
         children = children_of(run.process.pid)
@@ -140,3 +146,19 @@ async def test_a_child_that_cannot_start_is_named_with_its_own_words(tmp_path: P
         await run.process.wait()
         assert run.process.returncode == 1
         assert "Traceback" not in "\n".join(run.lines)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a disk that cannot be written")
+async def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    run = f"{sys.executable} -m tools.run_local --data {tmp_path}/var"
+    command = f"mount -t tmpfs -o ro,size=1m none {tmp_path} && exec {run}"
+    process = await asyncio.create_subprocess_exec(
+        *("unshare", "--mount", "sh", "-c", command),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert b"--data DIR" in errors
+    assert b"Traceback" not in errors
