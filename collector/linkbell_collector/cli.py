@@ -21,9 +21,23 @@ Settings come from defaults, then --config FILE (TOML), then LINKBELL_COLLECTOR_
 Exit status: 0 done, 1 refused or failed, 2 wrong use.
 """
 
+_NOT_INSTALLED = """\
+linkbell-collector: the collector is not installed here, only the agent is: {missing} is missing
+  what to do: pip install 'linkbell[collector]'"""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status."""
+    try:
+        return _run(arguments)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("linkbell"):
+            raise  # ours: a defect, not an installation without the collector
+        print(_NOT_INSTALLED.format(missing=error.name), file=sys.stderr)
+        return 1
+
+
+def _run(arguments: list[str] | None) -> int:
     parser = build_parser()
     parsed = parser.parse_args(arguments)
     try:

@@ -38,7 +38,17 @@ def listen(text: str) -> Listen:
         raise ValueError(f"{text!r} is ambiguous; put an IPv6 address in brackets: [::1]:8470")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > MAX_PORT:
         raise ValueError(f"{text!r} is not HOST:PORT, for instance 127.0.0.1:8470 or [::1]:0")
+    _require_host_name(host, text)
     return Listen(host or "0.0.0.0", int(port))  # noqa: S104 - an empty host asks for every address
+
+
+def _require_host_name(host: str, text: str) -> None:
+    try:
+        host.encode("idna")  # as the system's resolver will be asked; empty or endless labels fail
+    except UnicodeError as error:
+        raise ValueError(f"{text!r} has no host name before the port: {host!r} cannot be one") from error
+    if not host.isprintable():
+        raise ValueError(f"{text!r} has no host name before the port: it holds characters that cannot be seen")
 
 
 def scaled(value: object) -> float:

@@ -1,8 +1,12 @@
 """``serve`` as a process: starting, refusing to start, stopping."""
 
+import importlib.util
 import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +63,40 @@ def test_a_port_in_use_is_said_with_what_to_do(tmp_path: Path) -> None:
 
 def test_an_address_that_is_not_ours_is_said_with_what_to_do(tmp_path: Path) -> None:
     assert "cannot listen on 192.0.2.1:80" in refused("serve", "--data", tmp_path, "--listen", "192.0.2.1:80")
+
+
+def test_a_host_name_that_can_be_none_is_said(tmp_path: Path) -> None:
+    done = run_command("serve", "--data", tmp_path, "--listen", "a..b:0")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "'a..b' cannot be one" in done.stderr
+
+
+def source_of(name: str) -> Path:
+    """Return the folder of a package, or the file of a module."""
+    found = importlib.util.find_spec(name)
+    assert found is not None
+    assert found.origin is not None
+    file = Path(found.origin)
+    return file.parent if file.name == "__init__.py" else file
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve"], ["tokens", "list"]], ids=" ".join)
+def test_without_the_collectors_dependencies_it_says_how_to_install_them(tmp_path: Path, arguments: list[str]) -> None:
+    for name in ("pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions"):
+        source = source_of(name)
+        (tmp_path / source.name).symlink_to(source)
+    ours = [str(source_of(name).parent) for name in ("linkbell_wire", "linkbell_collector")]
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "linkbell_collector.cli", *arguments],
+        env={"PYTHONPATH": os.pathsep.join([str(tmp_path), *ours])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    assert "pip install 'linkbell[collector]'" in done.stderr
 
 
 def test_a_data_folder_that_cannot_be_written_is_said_with_what_to_do(tmp_path: Path) -> None:
