@@ -83,8 +83,12 @@ class Settings:
     default_upload_floor_bps: float | None = _setting(
         None, _between(1, 1e13), "upload floor of schools without their own"
     )
-    ping_interval_s: float = _setting(60.0, _between(10, _DAY_S), "how often agents ping each target")
-    speed_tests_per_day: int = _setting(3, _whole(1, 288), "full speed tests an agent makes in a day")
+    ping_interval_s: float | None = _setting(
+        None, _between(10, _DAY_S), "how often agents ping each target; unset: each agent decides"
+    )
+    speed_tests_per_day: int | None = _setting(
+        None, _whole(1, 288), "full speed tests an agent makes in a day; unset: each agent decides"
+    )
     silent_after_s: float = _setting(
         300.0, _between(10, 30 * _DAY_S), "a school that has not reported for so long is silent (linkbell_school_up 0)"
     )
@@ -115,8 +119,8 @@ class Settings:
 
     @property
     def lifetimes(self) -> Lifetimes:
-        """How long things count as current: readings never less than three rounds of pings."""
-        reading_ttl_s = max(self.reading_ttl_s, 3 * self.ping_interval_s)
+        """How long things count as current: readings never less than three rounds of pings, if we set those."""
+        reading_ttl_s = max(self.reading_ttl_s, 3 * (self.ping_interval_s or 0))
         return Lifetimes(self.silent_after_s, reading_ttl_s, self.speed_ttl_s, self.school_ttl_s)
 
 
@@ -166,12 +170,22 @@ def _file_layer(file: Path | None) -> _Layer:
 
 
 def _environment_layer(environment: Mapping[str, str]) -> _Layer:
-    found = {
+    ours = {
         name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
         for name, value in environment.items()
         if name.startswith(ENVIRONMENT_PREFIX) and name != f"{ENVIRONMENT_PREFIX}CONFIG"
     }
+    found = {name: value for name, value in ours.items() if name in NAMES or not _is_service_link(name)}
     return (lambda name: f"environment, {ENVIRONMENT_PREFIX}{name.upper()}"), found
+
+
+def _is_service_link(name: str) -> bool:
+    """Tell what Kubernetes puts into every container of a namespace with a service called linkbell-collector.
+
+    These are ``..._SERVICE_HOST``, ``..._SERVICE_PORT`` and ``..._PORT``, with more behind the last two.
+    """
+    words = name.split("_")
+    return "port" in words or "service" in words
 
 
 def _flag_layer(flags: Mapping[str, str | None]) -> _Layer:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from linkbell_collector import settings
+from linkbell_collector.http.api import agent_configuration
 from linkbell_collector.store.sqlite_connection import DATABASE_NAME, Database, open_connection
 from tests.collector.support import (
     NOON_US,
@@ -290,6 +292,23 @@ async def test_an_agent_is_told_the_measurement_server_of_the_settings(tmp_path:
         headers = {"Authorization": f"Bearer {agent.credential}"}
         reply = await site.get("/api/v1/agent/config", headers=headers)
         assert [server["url"] for server in reply.json["speed"]["servers"]] == ["wss://measure.example"]
+
+
+CONFIGURATIONS: dict[str, tuple[dict[str, str], str | None, dict[str, Any] | None, dict[str, Any] | None]] = {
+    "nothing is set": ({}, None, None, None),
+    "a server alone": ({}, "ws://m:1", None, {"servers": [{"url": "ws://m:1", "scope": "collector"}]}),
+    "pings": ({"ping_interval_s": "120"}, None, {"interval_s": 120.0}, None),
+    "tests": ({"speed_tests_per_day": "2"}, None, None, {"per_day": 2, "servers": []}),
+}
+
+
+@pytest.mark.parametrize(("chosen", "url", "ping_part", "speed_part"), CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_what_the_operator_has_not_set_is_left_to_the_agents(
+    chosen: dict[str, str], url: str | None, ping_part: object, speed_part: object
+) -> None:
+    configuration = agent_configuration(settings.build(None, {}, chosen).settings, None, url)
+    found = json.loads(configuration.model_dump_json(exclude_none=True))
+    assert (found.get("ping"), found.get("speed")) == (ping_part, speed_part)
 
 
 async def test_a_ping_without_replies_is_a_result(site: Site) -> None:

@@ -40,6 +40,9 @@ BAD_FILES = {
     "a number out of range": ("ping_interval_s = 1", "ping_interval_s: 1 is not between 10 and 86400"),
     "true for a number": ("speed_tests_per_day = true", "speed_tests_per_day: True is not a number"),
     "a listen address without a port": ('listen = "localhost"', "is not HOST:PORT"),
+    "a host name with an empty label": ('listen = "a..b:0"', "'a..b' cannot be one"),
+    "a host name with a label that does not end": (f'listen = "{"a" * 64}:0"', "cannot be one"),
+    "a host name that cannot be seen": ('listen = "a\\u0000b:0"', "cannot be seen"),
     "an ipv6 address without brackets": ('listen = "::1:8470"', "in brackets"),
     "a measurement server that is no websocket": ('measurement_url = "http://x"', "ws://"),
     "an unknown level": ('log_level = "loud"', "is not one of debug"),
@@ -65,6 +68,29 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_variable_of_ours_is_refused_and_others_are_left_alone() -> None:
     with pytest.raises(UsageError, match="LINKBELL_COLLECTOR_LISTN: there is no such setting; did you mean listen"):
         settings.build(None, {"LINKBELL_COLLECTOR_LISTN": "x", "LINKBELL_AGENT_X": "y"}, {})
+
+
+SERVICE_LINKS = {
+    "LINKBELL_COLLECTOR_PORT": "tcp://10.0.0.7:8470",
+    "LINKBELL_COLLECTOR_PORT_8470_TCP": "tcp://10.0.0.7:8470",
+    "LINKBELL_COLLECTOR_PORT_8470_TCP_ADDR": "10.0.0.7",
+    "LINKBELL_COLLECTOR_SERVICE_HOST": "10.0.0.7",
+    "LINKBELL_COLLECTOR_SERVICE_PORT": "8470",
+    "LINKBELL_COLLECTOR_SERVICE_PORT_HTTP": "8470",
+    "LINKBELL_COLLECTOR_MEASURE_SERVICE_HOST": "10.0.0.8",
+    "LINKBELL_COLLECTOR_MEASURE_PORT_8471_TCP_PROTO": "tcp",
+}
+
+
+def test_variables_that_kubernetes_makes_of_a_service_of_our_name_are_left_alone() -> None:
+    effective = settings.build(None, SERVICE_LINKS | {"LINKBELL_COLLECTOR_SILENT_AFTER_S": "60"}, {})
+    assert effective.settings == Settings(silent_after_s=60)
+
+
+@pytest.mark.parametrize("name", ["LINKBELL_COLLECTOR_REPORTS", "LINKBELL_COLLECTOR_PORTS_8470"])
+def test_variables_that_only_look_like_those_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="there is no such setting"):
+        settings.build(None, {name: "1"}, {})
 
 
 def test_every_default_passes_its_own_check() -> None:

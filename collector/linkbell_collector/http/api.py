@@ -137,7 +137,8 @@ class AgentApi:
 
 
 def agent_configuration(settings: Settings, school: School | None, measurement_url: str | None) -> AgentConfiguration:
-    """Return what the agents of ``school`` are to measure."""
+    """Return what the agents of ``school`` are to measure. What nobody has set is left to the agents."""
+    interval_s, per_day = settings.ping_interval_s, settings.speed_tests_per_day
     servers = [] if measurement_url is None else [SpeedServer(url=measurement_url, scope=ServerScope.COLLECTOR)]
     return AgentConfiguration(
         school=None
@@ -149,8 +150,8 @@ def agent_configuration(settings: Settings, school: School | None, measurement_u
             download_floor_bps=school.download_floor_bps,
             upload_floor_bps=school.upload_floor_bps,
         ),
-        ping=PingConfiguration(interval_s=settings.ping_interval_s),
-        speed=SpeedConfiguration(per_day=settings.speed_tests_per_day, servers=servers),
+        ping=None if interval_s is None else PingConfiguration(interval_s=interval_s),
+        speed=SpeedConfiguration(per_day=per_day, servers=servers) if servers or per_day is not None else None,
     )
 
 
