@@ -39,7 +39,7 @@ def read_batch(body: bytes) -> ReadBatch:
     except ValidationError:
         return _read_record_by_record(body)
     _require_protocol(batch.protocol)
-    return _without_repetition(batch, list(batch.records), [])
+    return _without_repetition(batch, batch.records, [])
 
 
 def _read_record_by_record(body: bytes) -> ReadBatch:
@@ -76,10 +76,11 @@ def _read_records(head: BatchHead, raw_records: list[Any]) -> ReadBatch:
 
 def _without_repetition(head: BatchHead, records: list[AnyRecord], rejected: list[Rejection]) -> ReadBatch:
     """Keep the first of each sequence number: a repeated one is a duplicate, whatever it holds."""
-    by_seq = {record.seq: record for record in reversed(records)}
-    repeated = len(records) - len(by_seq)
-    kept = records if repeated == 0 else [record for record in records if by_seq.get(record.seq) is record]
-    return ReadBatch(head, kept, rejected, repeated)
+    repeated = len(records) - len({record.seq for record in records})
+    if not repeated:
+        return ReadBatch(head, records, rejected, repeated)
+    first = {record.seq: record for record in reversed(records)}
+    return ReadBatch(head, [record for record in records if first[record.seq] is record], rejected, repeated)
 
 
 def _parse(body: bytes) -> object:
