@@ -12,20 +12,29 @@ _ASK_FOR_TOKEN = "ask the operator of the collector for a new join token (linkbe
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What enrolment leads to. ``again`` is the agent that asked before and lost the reply."""
+    """What enrolment leads to. ``again`` is the agent that asked before and lost the reply; ``renewed`` is the agent
+    that this box was until now, which stays the same agent under a new token: what it sent, and what it still has to
+    send, belongs together."""
 
     school: str
     state: AgentState
     create_school: bool = False
     again: Agent | None = None
+    renewed: Agent | None = None
 
 
-def decide(
-    request: EnrolRequest, token: Token | None, school: School | None, again: Agent | None, now_us: int
-) -> Grant:
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What this installation has been: enrolled with this very token, or at this school with another one."""
+
+    same_token: Agent | None = None
+    same_school: Agent | None = None
+
+
+def decide(request: EnrolRequest, token: Token | None, school: School | None, before: Before, now_us: int) -> Grant:
     """Grant or refuse. ``school`` is the one that :func:`wanted_school` names, if it is known.
 
-    ``again`` is the agent enrolled before with this token and this installation. Raises ``CollectorError``.
+    A revoked agent comes back with another good token, as any box would be let in with it. Raises ``CollectorError``.
     """
     if token is None:
         raise CollectorError(ErrorCode.TOKEN_UNKNOWN, "this join token is not known here", _ASK_FOR_TOKEN)
@@ -34,8 +43,8 @@ def decide(
     if now_us >= token.expires_us:
         raise CollectorError(ErrorCode.TOKEN_EXPIRED, "this join token has expired", _ASK_FOR_TOKEN)
     wanted = wanted_school(request, token)
-    if again is not None:
-        return _grant_again(again, wanted)
+    if before.same_token is not None:
+        return _grant_again(before.same_token, wanted)
     if token.used >= token.uses:
         raise CollectorError(
             ErrorCode.TOKEN_USED_UP, f"this join token was made for {token.uses} and is used up", _ASK_FOR_TOKEN
@@ -44,7 +53,8 @@ def decide(
         return Grant(wanted, AgentState.PENDING, create_school=True)
     if token.region is not None and school.region != token.region:
         raise _mismatch(f"school {school.id} is not in the region of this join token")
-    return Grant(wanted, AgentState.ACTIVE if school.approved else AgentState.PENDING)
+    state = AgentState.ACTIVE if school.approved else AgentState.PENDING
+    return Grant(wanted, state, renewed=before.same_school)
 
 
 def wanted_school(request: EnrolRequest, token: Token) -> str:

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from linkbell_collector.domain import Agent, AgentState, School, Token
-from linkbell_collector.enrolment import Grant, decide
+from linkbell_collector.enrolment import Before, Grant, decide
 from linkbell_collector.errors import CollectorError
 from linkbell_wire import ErrorCode
 from linkbell_wire.enrolment import EnrolRequest
@@ -51,7 +51,14 @@ GRANTS = {
 def test_a_good_token_is_granted(
     asked: str | None, token: Token, school: School | None, again: Agent | None, grant: Grant
 ) -> None:
-    assert decide(EnrolRequest(token=SECRET, school=asked), token, school, again, NOON_US) == grant
+    assert decide(EnrolRequest(token=SECRET, school=asked), token, school, Before(again), NOON_US) == grant
+
+
+@pytest.mark.parametrize("state", list(AgentState))
+def test_a_box_enrolled_anew_with_another_token_stays_the_same_agent(state: AgentState) -> None:
+    known = replace(AGAIN, state=state)
+    grant = decide(EnrolRequest(token=SECRET), OF_SCHOOL, KNOWN, Before(same_school=known), NOON_US)
+    assert grant == Grant("s-1", AgentState.ACTIVE, renewed=known)
 
 
 REFUSALS = {
@@ -82,7 +89,7 @@ def test_a_bad_token_is_refused_with_what_to_do(
     asked: str | None, token: Token | None, again: Agent | None, code: ErrorCode
 ) -> None:
     with pytest.raises(CollectorError) as refused:
-        decide(EnrolRequest(token=SECRET, school=asked), token, KNOWN, again, NOON_US)
+        decide(EnrolRequest(token=SECRET, school=asked), token, KNOWN, Before(again), NOON_US)
     assert refused.value.code is code
     assert refused.value.action
 
@@ -108,6 +115,16 @@ async def test_a_lost_reply_gives_the_same_agent_a_fresh_credential_and_voids_th
     assert await status(first["credential"]) == 401
     assert await status(second["credential"]) == 200
     assert (await site.store.tokens())[0].used == 1
+
+
+async def test_a_revoked_box_with_a_new_token_goes_on_as_the_same_agent_and_nothing_counts_as_lost(site: Site) -> None:
+    installation = str(uuid4())
+    first = (await site.enrol(await site.token("s-1"), installation=installation)).json
+    await site.store.revoke_agent(first["agent"])
+    second = (await site.enrol(await site.token("s-1"), installation=installation)).json
+    assert (second["agent"], second["status"]) == (first["agent"], "active")
+    assert second["credential"] != first["credential"]
+    assert sorted(token.used for token in await site.store.tokens()) == [1, 1]
 
 
 async def test_a_token_for_three_lets_exactly_three_in_however_many_ask_at_once(site: Site) -> None:

@@ -18,7 +18,7 @@ from linkbell_collector.domain import (
     TimeQuality,
     Token,
 )
-from linkbell_collector.enrolment import Grant, decide, wanted_school
+from linkbell_collector.enrolment import Before, Grant, decide, wanted_school
 from linkbell_collector.errors import RefusedError
 from linkbell_collector.loss import Account
 from linkbell_collector.secret import digest, new_id
@@ -109,8 +109,8 @@ def enrol(connection: sa.Connection, request: EnrolRequest, credential_hash: byt
     row = connection.execute(sa.select(tokens).where(tokens.c.hash == digest(request.token))).one_or_none()
     token = None if row is None else _token(row)
     school = None if token is None else find_school(connection, wanted_school(request, token))
-    again = None if token is None else _enrolled_before(connection, request, token)
-    grant = decide(request, token, school, again, now_us)
+    before = Before() if token is None else _before(connection, request, token)
+    grant = decide(request, token, school, before, now_us)
     assert token is not None
     if grant.again is not None:
         connection.execute(
@@ -120,7 +120,16 @@ def enrol(connection: sa.Connection, request: EnrolRequest, credential_hash: byt
     if grant.create_school:
         insert_school(connection, School(grant.school, region=token.region, approved=False), now_us)
     connection.execute(tokens.update().where(tokens.c.id == token.id).values(used=tokens.c.used + 1))
-    return Enrolled(_insert_agent(connection, request, grant, (token.id, credential_hash), now_us), grant.create_school)
+    keys = (token.id, credential_hash)
+    if grant.renewed is not None:
+        return Enrolled(_renew_agent(connection, grant.renewed, grant, keys), school_created=False)
+    return Enrolled(_insert_agent(connection, request, grant, keys, now_us), grant.create_school)
+
+
+def _renew_agent(connection: sa.Connection, agent: Agent, grant: Grant, keys: tuple[str, bytes]) -> Agent:
+    values = {"state": grant.state.value, "token": keys[0], "credential_hash": keys[1]}
+    renewed = agents.update().where(agents.c.key == agent.key).values(values).returning(*agents.c)
+    return _agent(connection.execute(renewed).one())
 
 
 def _insert_agent(
@@ -144,12 +153,17 @@ def _insert_agent(
     return _agent(connection.execute(agents.insert().values(values).returning(*agents.c)).one())
 
 
-def _enrolled_before(connection: sa.Connection, request: EnrolRequest, token: Token) -> Agent | None:
+def _before(connection: sa.Connection, request: EnrolRequest, token: Token) -> Before:
     if request.installation is None:
-        return None
-    same = (agents.c.token == token.id) & (agents.c.installation == str(request.installation))
-    row = connection.execute(sa.select(agents).where(same)).one_or_none()
-    return None if row is None else _agent(row)
+        return Before()
+    same_box = agents.c.installation == str(request.installation)
+
+    def newest(condition: sa.ColumnElement[bool]) -> Agent | None:
+        query = sa.select(agents).where(same_box & condition).order_by(agents.c.enrolled_us.desc()).limit(1)
+        row = connection.execute(query).one_or_none()
+        return None if row is None else _agent(row)
+
+    return Before(newest(agents.c.token == token.id), newest(agents.c.school == wanted_school(request, token)))
 
 
 def series_of(connection: sa.Connection, *, agents: Collection[int], kinds: Sequence[str]) -> list[tuple[int, str]]:
