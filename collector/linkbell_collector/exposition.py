@@ -23,6 +23,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Source(Enum):
     """Where the series of a family come from."""
 
+    KNOWN_SCHOOL = auto()
     SCHOOL = auto()
     AGENT = auto()
     PING = auto()
@@ -70,7 +71,7 @@ FAMILIES = (
         "linkbell_school_info",
         "What is known of the school; always 1.",
         _INFO,
-        Source.SCHOOL,
+        Source.KNOWN_SCHOOL,
         lambda school: 1,
         _INFO_LABELS,
     ),
@@ -256,6 +257,12 @@ def _sources(snapshot: Snapshot, horizon: Horizon) -> dict[Source, _Items]:
     """Pair what holds the labels with what is current, each reading taken once; all that is old is left out here."""
     speeds = _readings(snapshot, RecordKind.SPEED, horizon, horizon.speed_us)
     return {
+        Source.KNOWN_SCHOOL: [
+            (live, live)
+            for live in snapshot.schools
+            # One that never reported has only its description: it is no outage, and can still be found.
+            if live.last_report_us == 0 or live.last_report_us >= horizon.school_us
+        ],
         Source.SCHOOL: _schools(snapshot, horizon),
         Source.AGENT: [(agent, agent) for agent in snapshot.agents if agent.report_us >= horizon.school_us],
         Source.PING: _readings(snapshot, RecordKind.PING, horizon, horizon.reading_us),

@@ -58,7 +58,10 @@ def scaled(value: object) -> float:
     matched = _NUMBER.match(str(value))
     if matched is None:
         raise ValueError(f"{value!r} is not a positive number such as 8M, 500k or 20000000")
-    return float(matched[1]) * _SCALES[matched[2]]
+    number = float(matched[1]) * _SCALES[matched[2]]
+    if number <= 0:
+        raise ValueError(f"{value!r} is not more than zero")
+    return number
 
 
 def websocket_url(text: str) -> str:

@@ -95,6 +95,11 @@ def test_wrong_use_ends_with_status_2_and_words(tmp_path: Path, arguments: list[
 
 
 def test_with_json_even_a_refusal_is_json(tmp_path: Path) -> None:
+    missing = run_command("schools", "list", "--json", "--data", tmp_path)
+    assert missing.returncode == 1
+    assert "no collector's database" in json.loads(missing.stdout)["error"]
+    assert list(tmp_path.iterdir()) == [], "looking makes nothing"
+    run_command("schools", "add", "s-1", "--data", tmp_path)
     done = run_command("schools", "show", "s-9", "--json", "--data", tmp_path)
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"] == "school s-9 is not known"
@@ -131,3 +136,18 @@ def test_every_command_and_flag_is_documented() -> None:
         for action in parser._actions:  # type: ignore[attr-defined]
             for flag in action.option_strings:
                 assert f"`{flag}" in text or flag in ("-h", "--help"), f"{path} {flag}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["bad id!"], "letters, digits and _ . : -"),
+        (["s-1", "--download-floor", "0"], "is not more than zero"),
+        (["s-1", "--timezone", "Asia/Almati"], "did you mean Asia/Almaty?"),
+        (["s-1", "--latitude", "91"], "between -90 and 90"),
+    ],
+)
+def test_a_school_that_cannot_be_is_refused_with_words(tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = run_command("schools", "add", *arguments, "--data", tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr

@@ -157,7 +157,7 @@ async def test_what_grows_old_leaves_step_by_step(tmp_path: Path, clock: FakeClo
         assert "linkbell_download_bytes_per_second{" not in text
         assert value(text, "linkbell_school_up") == 0
         clock.advance(86_400)
-        assert 'school="s-1"' not in await site.metrics()
+        assert 'linkbell_school_up{school="s-1"' not in await site.metrics()
         await agent.send([ping(2)])
         assert value(await site.metrics(), "linkbell_school_up") == 1
 
@@ -187,13 +187,13 @@ async def test_what_a_waiting_agent_sent_is_shown_once_it_is_approved_and_gone_o
     reply = await site.enrol(await site.token(None, region="Almaty"), school="s-1")
     agent = TestAgent(site, reply.json["agent"], reply.json["credential"])
     assert (await agent.send([ping(0)])).json["stored"] == 1
-    assert 'school="s-1"' not in await site.metrics()
+    assert 'linkbell_school_up{school="s-1"' not in await site.metrics()
     async with site.changed():
         await site.store.approve(agent.id)
     assert value(await site.metrics(), "linkbell_ping_rtt_seconds", uplink="main", target="isp-dns") == 0.024
     async with site.changed():
         await site.store.revoke_agent(agent.id)
-    assert 'school="s-1"' not in await site.metrics()
+    assert 'linkbell_school_up{school="s-1"' not in await site.metrics()
 
 
 async def test_it_is_compressed_when_asked_for_and_says_what_it_is(site: Site) -> None:

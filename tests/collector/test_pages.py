@@ -93,6 +93,7 @@ async def test_a_failed_speed_test_does_not_stand_as_new(site: Site, clock: Fake
     await agent.send([speed(0, boottime_s=1400.0), speed(1, down_bps=None)])
     text = (await page(site)).text
     assert "1 h ago, newest test failed" in text
+    assert "▲ watch" in text.replace("  ", " "), "a number that could not be confirmed is not fine"
 
 
 async def test_a_target_that_could_not_be_asked_is_trouble_and_everything_that_fails_is_named(site: Site) -> None:

@@ -9,12 +9,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
 from linkbell_collector import settings as settings_module
 from linkbell_collector.clock import from_us
+from linkbell_collector.errors import RefusedError, UsageError
 from linkbell_collector.settings import Effective, Settings
 from linkbell_collector.store.interface import Store
 
 T = TypeVar("T")
+A_NAME = "letters, digits and _ . : - without spaces, at most 64, beginning with a letter or digit"
+A_TEXT = "one line of at most 256 characters"
 Subparsers = Any  # argparse's own type for it is private
 
 
@@ -47,11 +52,20 @@ def effective(parsed: argparse.Namespace) -> Effective:
     return settings_module.build(file, os.environ, flags)
 
 
-def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
-    """Do ``work`` with the store, beside a running ``serve`` or without one."""
+def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, make: bool = False) -> T:
+    """Do ``work`` with the store, beside a running ``serve`` or without one.
+
+    ``make`` allows it to be a new one; otherwise a mistyped folder would look like lost data.
+    """
     # Imported late: alembic and SQLAlchemy take half a second that --help need not wait for.
-    from linkbell_collector.app import open_store
+    from linkbell_collector.app import database_of, open_store
     from linkbell_collector.clock import SystemClock
+
+    if not make and not database_of(settings).path.exists():
+        raise RefusedError(
+            f"there is no collector's database in {settings.data}",
+            "check --data; a new database is made by serve, tokens create and schools add",
+        )
 
     async def session() -> T:
         store = await open_store(settings, SystemClock())
@@ -61,6 +75,14 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
             await store.close()
 
     return asyncio.run(session())
+
+
+def checked(where: str, adapter: TypeAdapter[str], text: str, wanted: str) -> str:
+    """Return ``text`` if ``adapter`` takes it. Raises ``UsageError`` that says what is ``wanted``."""
+    try:
+        return adapter.validate_python(text)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {text!r} cannot be used; it must be {wanted}") from error
 
 
 def print_json(value: object) -> None:

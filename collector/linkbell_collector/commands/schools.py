@@ -1,10 +1,12 @@
 """``schools``: list, add, change, show."""
 
 import argparse
+import difflib
+import zoneinfo
 from dataclasses import asdict, replace
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from linkbell_collector import values
 from linkbell_collector.clock import SystemClock
@@ -103,7 +105,7 @@ def run_add(parsed: argparse.Namespace) -> int:
             await (store.update_school(school) if parsed.update else store.add_school(school, clock.now_us()))
         return school
 
-    school = common.with_store(common.effective(parsed).settings, work)
+    school = common.with_store(common.effective(parsed).settings, work, make=True)
     if parsed.json:
         common.print_json(asdict(school))
     else:
@@ -112,11 +114,12 @@ def run_add(parsed: argparse.Namespace) -> int:
 
 
 def _changes(parsed: argparse.Namespace) -> dict[str, Any]:
-    _valid("ID", _NAME, parsed.id)
+    common.checked("ID", _NAME, parsed.id, common.A_NAME)
     changes: dict[str, Any] = {}
     for name in _TEXTS:
         if getattr(parsed, name) is not None:
-            changes[name] = _valid(f"--{name}", _TEXT, getattr(parsed, name))
+            changes[name] = common.checked(f"--{name}", _TEXT, getattr(parsed, name), common.A_TEXT)
+    _require_timezone(parsed.timezone)
     for name, limit in (("latitude", 90), ("longitude", 180)):
         value = getattr(parsed, name)
         if value is not None:
@@ -130,11 +133,12 @@ def _changes(parsed: argparse.Namespace) -> dict[str, Any]:
     return changes
 
 
-def _valid(where: str, adapter: TypeAdapter[str], text: str) -> str:
-    try:
-        return adapter.validate_python(text)
-    except ValidationError as error:
-        raise UsageError(f"{where}: {text!r} {error.errors()[0]['msg'].lower()}") from error
+def _require_timezone(name: str | None) -> None:
+    known = zoneinfo.available_timezones()  # empty on a system without the time zone database: then nothing is known
+    if name is not None and known and name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ", such as Asia/Almaty"
+        raise UsageError(f"--timezone: {name!r} is not a time zone{hint}")
 
 
 def _rate(where: str, text: str) -> float:

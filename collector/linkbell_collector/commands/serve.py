@@ -37,6 +37,8 @@ def run(parsed: argparse.Namespace) -> int:
         stream=sys.stderr, level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Its complaints about malformed requests are tracebacks that any stranger could fill the log with.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     from linkbell_collector import app  # late, so that --help is quick
 
     try:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from linkbell_collector import values
 from linkbell_collector.clock import Clock, SystemClock, from_us
@@ -61,7 +61,7 @@ def run_create(parsed: argparse.Namespace) -> int:
     async def work(store: Store) -> bool:
         return await store.add_token(token, digest(secret))
 
-    created = common.with_store(common.effective(parsed).settings, work)
+    created = common.with_store(common.effective(parsed).settings, work, make=True)
     if created:
         print(f"school {token.school} was not known and is made now", file=sys.stderr)
     if parsed.json:
@@ -117,23 +117,13 @@ def _token(parsed: argparse.Namespace, clock: Clock) -> Token:
         raise UsageError(f"--expires: {error}") from error
     return Token(
         id=new_id("token"),
-        school=None if parsed.school is None else _valid("--school", _NAME, parsed.school),
-        region=None if parsed.region is None else _valid("--region", _TEXT, parsed.region),
+        school=None if parsed.school is None else common.checked("--school", _NAME, parsed.school, common.A_NAME),
+        region=None if parsed.region is None else _region(parsed.region),
         uses=parsed.uses,
         used=0,
         expires_us=expires_us,
         created_us=now_us,
     )
-
-
-def _valid(where: str, adapter: TypeAdapter[str], text: str) -> str:
-    try:
-        found = adapter.validate_python(text)
-    except ValidationError as error:
-        raise UsageError(f"{where}: {text!r} {error.errors()[0]['msg'].lower()}") from error
-    if not found.strip():
-        raise UsageError(f"{where} is empty")
-    return found
 
 
 def _row(token: Token) -> dict[str, object]:
@@ -157,3 +147,9 @@ def _state(token: Token, now_us: int) -> str:
     if now_us >= token.expires_us:
         return "expired"
     return "used up" if token.used >= token.uses else "usable"
+
+
+def _region(text: str) -> str:
+    if not text.strip():
+        raise UsageError("--region is empty")
+    return common.checked("--region", _TEXT, text, common.A_TEXT)

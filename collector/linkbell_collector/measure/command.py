@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     host, port = args.listen
     settings = MeasureSettings(host, port, args.max_tests, args.certificate, args.key, args.drain)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    # Its complaints about malformed requests are tracebacks that any stranger could fill the log with.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(build(settings)))

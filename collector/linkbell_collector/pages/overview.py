@@ -219,8 +219,10 @@ def _speed(slots: Iterable[Slot], direction: Direction, floor_bps: float | None,
     reading, slot = max(measured, key=lambda pair: pair[0].at_us)
     failed = slot.attempt is not None and slot.attempt.failure is not None
     note = f"{ago(reading.at_us, horizon.now_us)}, newest test failed" if failed else ago(reading.at_us, horizon.now_us)
-    old = reading.at_us < horizon.speed_us
-    return Figure(_mbps(reading.bps), Grade.UNKNOWN if old else _against(reading.bps, floor_bps), note)
+    grade = Grade.UNKNOWN if reading.at_us < horizon.speed_us else _against(reading.bps, floor_bps)
+    if failed and grade is not Grade.BAD:
+        grade = Grade.MODERATE  # the number may be good; that it could not be confirmed is not
+    return Figure(_mbps(reading.bps), grade, note)
 
 
 def _against(bps: float, floor_bps: float | None) -> Grade:

@@ -1,5 +1,6 @@
 """Opening SQLite, and saying in words what went wrong with it: the only module that knows sqlite3's errors."""
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from sqlalchemy import event, pool
 
 from linkbell_collector.errors import CollectorError, RefusedError
 from linkbell_wire import ErrorCode
+
+log = logging.getLogger(__name__)
 
 DATABASE_NAME = "collector.sqlite3"
 BUSY_TIMEOUT_MS = 5_000
@@ -138,7 +141,9 @@ def _refuse_other_files(path: Path) -> None:
             f"the database {path} cannot be read: {error.strerror or error}",
             "give the user that runs this the right to read and write it",
         ) from error
-    if head and head != _HEADER:
+    if not head:
+        log.warning("the database %s is empty: a new one is made in it. If it held data before, restore a copy", path)
+    elif head != _HEADER:
         raise damaged(path, "it is not an SQLite database")
 
 
