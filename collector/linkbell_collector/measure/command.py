@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+from linkbell_collector import values
 from linkbell_collector.measure.app import CannotStartError, MeasurementServer, build
 from linkbell_collector.measure.settings import (
     DEFAULT_DRAIN_S,
@@ -111,10 +112,11 @@ def loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
 
 
 def _endpoint(text: str) -> tuple[str, int]:
-    host, separator, port = text.rpartition(":")
-    if not separator or not host or not port.isdecimal() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, as in 0.0.0.0:{DEFAULT_PORT}")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    try:
+        listen = values.listen(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return listen.host, listen.port
 
 
 def _positive(text: str) -> int:
