@@ -47,8 +47,8 @@ def test_every_connection_has_every_pragma(database: Database, *, read_only: boo
         "foreign_keys": 1,
         "temp_store": 2,
         "cache_size": -65_536,
-        "wal_autocheckpoint": 4000,
-        "journal_size_limit": 64 << 20,
+        "wal_autocheckpoint": 16_000,
+        "journal_size_limit": 128 << 20,
         "query_only": int(read_only),
     }
     connection = sqlite_connection.open_connection(database, read_only=read_only)

@@ -18,10 +18,11 @@ log = logging.getLogger(__name__)
 
 DATABASE_NAME = "collector.sqlite3"
 BUSY_TIMEOUT_MS = 5_000
-CHECKPOINT_PAGES = 4_000
-"""The write-ahead log is folded into the database after this many pages (16 MB): each fold costs two fsyncs."""
+CHECKPOINT_PAGES = 16_000
+"""The write-ahead log is folded into the database after this many pages (64 MB): each fold costs two fsyncs and writes
+the pages a second time. With a quarter of this, ingest into a database that has grown was a sixth slower (measured)."""
 
-JOURNAL_LIMIT_BYTES = 64 << 20
+JOURNAL_LIMIT_BYTES = 128 << 20
 CACHE_KIB = 65_536
 FULL_CHECK_BYTES = 512 << 20
 """A database up to this size is checked whole at start (about a second); a larger one as it is read."""
