@@ -51,6 +51,6 @@ STAGES = {
 }
 
 
-def in_words(failure: Failure) -> str:
+def in_words(failure: Failure, *, stage: bool = True) -> str:
     """Return ``what went wrong (at which stage)``."""
-    return f"{WORDS[failure.code]} ({STAGES[failure.operation]})"
+    return f"{WORDS[failure.code]} ({STAGES[failure.operation]})" if stage else WORDS[failure.code]

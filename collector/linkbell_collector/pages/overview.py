@@ -275,7 +275,9 @@ def _failures(slots: _Slots, horizon: Horizon) -> tuple[str, str]:
             outcome = slot.attempt if kind in (RecordKind.SPEED, RecordKind.CHECK) else slot.reading
             failure = getattr(outcome, "failure", None)
             if outcome is not None and failure is not None and outcome.at_us >= horizon.speed_us:
-                failed.append((outcome.at_us, _what(kind, slot.target), in_words(failure)))
+                # Packets that were sent and lost were lost at no stage of ours.
+                lost = isinstance(outcome, PingReading) and outcome.loss_ratio is not None
+                failed.append((outcome.at_us, _what(kind, slot.target), in_words(failure, stage=not lost)))
     if not failed:
         return "", ""
     (at_us, what, words), *others = sorted(failed, reverse=True)
