@@ -36,7 +36,7 @@ def enrol(arguments: argparse.Namespace) -> int:
     settings = load_settings(arguments).settings
     given: str = arguments.token
     try:
-        token = sys.stdin.readline().strip() if given == "-" else given
+        token = _typed_token() if given == "-" else given
         request = EnrolRequest(token=token, school=arguments.school, name=arguments.name)
     except ValidationError as error:
         return _wrong(_first_problem(error, "--"))
@@ -133,6 +133,12 @@ def config(arguments: argparse.Namespace) -> int:
         text = json.dumps(shown["value"], ensure_ascii=False)
         print(f"{shown['key']} = {text}  ({shown['origin']})")
     return EXIT_RESULT
+
+
+def _typed_token() -> str:
+    if sys.stdin.isatty():
+        print("join token: ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
 
 
 def _is_readable_by_others(url: str) -> bool:
