@@ -299,6 +299,12 @@ def test_a_folder_that_cannot_be_used_is_trouble_and_not_damage(tmp_path: Path) 
         open_file(tmp_path / "no such folder" / "spool.db")
 
 
+def test_what_is_written_is_on_the_card_when_the_call_returns(tmp_path: Path) -> None:
+    database = open_file(tmp_path / "spool.db")._database
+    found = {name: database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")}
+    assert found == {"journal_mode": "wal", "synchronous": 2}
+
+
 def test_nobody_else_may_read_the_file_or_its_companions(tmp_path: Path) -> None:
     file = open_file(tmp_path / "spool.db")
     file.insert([StoredRecord("s", 0, 0, "{}")], keep_at_most=10)
