@@ -17,7 +17,7 @@ BROWSER_PACKAGES = ROOT / "tests" / "browser"
 
 @dataclass(frozen=True)
 class Need:
-    """A program the tests start, the Debian package it is in, and what it is for."""
+    """A program the tests start, the Debian packages it comes with, and what it is for."""
 
     program: str
     package: str
@@ -34,6 +34,7 @@ NEEDS = (
     Need("npm", "npm", "fetching M-Lab's own browser client"),
     Need("ip", "iproute2", "networks of the tests' own"),
     Need("sysctl", "procps", "what a network of its own allows"),
+    Need("cc", "gcc libc6-dev", "the emulated line of the test bed"),
     Need("setpriv", "util-linux", "running as a user without rights"),
     Need("iperf3", "iperf3", "the peer in the speed benchmark"),
 )
@@ -56,7 +57,7 @@ def main() -> int:
 def _install_debian(needs: Sequence[Need]) -> None:
     if not needs:
         return
-    packages = sorted({need.package for need in needs})
+    packages = sorted({package for need in needs for package in need.package.split()})
     apt = shutil.which("apt-get")
     prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if apt is None or (prefix and shutil.which("sudo") is None):

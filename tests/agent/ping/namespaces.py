@@ -1,18 +1,13 @@
 """A school in two network namespaces: a box and the router it hangs on. Made by root, removed whatever happens."""
 
 import contextlib
-import os
-import shutil
-import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 from linkbell_wire.records import PingRecord
+from tests.linkbed import namespaces
+from tests.linkbed.namespaces import Namespace
 
-REPOSITORY = Path(__file__).parents[3]
 ROUTER, ROUTER6 = "10.77.0.1", "fd77::1"
 UNUSED = "10.77.0.99"
 
@@ -21,34 +16,12 @@ UNPRIVILEGED = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
 
 
 def why_not() -> str | None:
-    """Return why this machine cannot make network namespaces, ``None`` if it can."""
-    if os.geteuid() != 0:
-        return "network namespaces need root"
-    missing = [tool for tool in ("ip", "tc", "setpriv", "sysctl") if shutil.which(tool) is None]
-    if missing:
-        return f"network namespaces need {', '.join(missing)}"
-    name = f"linkbell-{uuid.uuid4().hex[:8]}"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
-    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-    return None if made.returncode == 0 else "this kernel or container allows no network namespaces"
+    """Return why this machine cannot make this school, ``None`` if it can."""
+    return namespaces.why_not("tc", "setpriv", "sysctl")
 
 
-@dataclass(frozen=True)
-class Namespace:
-    name: str
-
-    def run(self, *command: str) -> str:
-        """Run a command inside; fails the test if it fails."""
-        done = subprocess.run(
-            ["ip", "netns", "exec", self.name, *command],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=REPOSITORY,
-            timeout=60,
-        )
-        assert done.returncode == 0, f"{command}: {done.stderr}"
-        return done.stdout
+class Box(Namespace):
+    """A namespace that pings."""
 
     def allow_datagram_icmp(self, allow: bool) -> None:
         self.run("sysctl", "-qw", f"net.ipv4.ping_group_range={'0 2147483647' if allow else '1 0'}")
@@ -60,19 +33,13 @@ class Namespace:
         return PingRecord.model_validate_json(printed)
 
 
-@contextlib.contextmanager
-def namespace() -> Iterator[Namespace]:
-    made = Namespace(f"linkbell-{uuid.uuid4().hex[:8]}")
-    subprocess.run(["ip", "netns", "add", made.name], check=True)
-    try:
-        made.run("ip", "link", "set", "lo", "up")
-        yield made
-    finally:
-        subprocess.run(["ip", "netns", "del", made.name], check=True)
+def namespace() -> contextlib.AbstractContextManager[Box]:
+    """Return a box that is alone."""
+    return namespaces.namespace(Box)
 
 
 @contextlib.contextmanager
-def box_and_router() -> Iterator[tuple[Namespace, Namespace]]:
+def box_and_router() -> Iterator[tuple[Box, Box]]:
     """A box whose default route leads to a router that forwards, and answers with ICMP errors as often as asked."""
     with namespace() as box, namespace() as router:
         box.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "lan0", "netns", router.name)

@@ -6,7 +6,7 @@ import pytest
 
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.words import PingMethod, PingSocket
-from tests.agent.ping.namespaces import ROUTER, ROUTER6, UNUSED, Namespace, box_and_router, namespace, why_not
+from tests.agent.ping.namespaces import ROUTER, ROUTER6, UNUSED, Box, box_and_router, namespace, why_not
 
 WHY_NOT = why_not()
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
@@ -18,7 +18,7 @@ ROUTES = [
 
 
 @pytest.fixture(scope="module")
-def alone() -> Iterator[Namespace]:
+def alone() -> Iterator[Box]:
     """A box with nothing but loopback, and routes that lead nowhere in three ways."""
     with namespace() as box:
         for kind, host, host6, _ in ROUTES:
@@ -29,7 +29,7 @@ def alone() -> Iterator[Namespace]:
 
 
 @pytest.fixture(scope="module")
-def school() -> Iterator[tuple[Namespace, Namespace]]:
+def school() -> Iterator[tuple[Box, Box]]:
     """A box and its router; the router has the routes that lead nowhere."""
     with box_and_router() as (box, router):
         for kind, host, host6, _ in ROUTES:
@@ -54,7 +54,7 @@ WAYS = [
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize(("datagram", "privileged", "method", "socket"), WAYS)
 def test_the_box_decides_the_way_and_the_record_says_it(
-    alone: Namespace, host: str, datagram: bool, privileged: bool, method: PingMethod, socket: PingSocket
+    alone: Box, host: str, datagram: bool, privileged: bool, method: PingMethod, socket: PingSocket
 ) -> None:
     alone.allow_datagram_icmp(datagram)
     record = alone.ping(host, privileged=privileged)
@@ -64,19 +64,19 @@ def test_the_box_decides_the_way_and_the_record_says_it(
     assert 0 < record.rtt_max_s < 0.5
 
 
-def test_icmp_forced_where_it_is_not_allowed_is_permission_denied(alone: Namespace) -> None:
+def test_icmp_forced_where_it_is_not_allowed_is_permission_denied(alone: Box) -> None:
     alone.allow_datagram_icmp(False)
     record = alone.ping("127.0.0.1", "--method", "icmp")
     assert record.failure == Failure(operation=Operation.BIND, code=FailureCode.PERMISSION_DENIED)
 
 
-def test_tcp_may_be_forced_where_icmp_is_allowed(alone: Namespace) -> None:
+def test_tcp_may_be_forced_where_icmp_is_allowed(alone: Box) -> None:
     alone.allow_datagram_icmp(True)
     record = alone.ping("127.0.0.1", "--method", "tcp", "--port", "9")
     assert (record.method, record.port, record.received) == (PingMethod.TCP, 9, 4)
 
 
-def test_a_name_without_a_name_server_is_a_failed_resolution(alone: Namespace) -> None:
+def test_a_name_without_a_name_server_is_a_failed_resolution(alone: Box) -> None:
     record = alone.ping("no.such.name.invalid")
     assert record.failure is not None
     assert record.failure.operation is Operation.RESOLVE
@@ -96,7 +96,7 @@ def test_a_name_without_a_name_server_is_a_failed_resolution(alone: Namespace) -
     ],
 )
 def test_a_route_of_the_box_that_leads_nowhere_is_counted_by_its_kind(
-    alone: Namespace,
+    alone: Box,
     host: str,
     code: FailureCode,
     datagram: bool,
@@ -123,7 +123,7 @@ def test_a_route_of_the_box_that_leads_nowhere_is_counted_by_its_kind(
     ],
 )
 def test_what_a_router_reports_is_counted_by_its_kind(
-    school: tuple[Namespace, Namespace],
+    school: tuple[Box, Box],
     host: str,
     code: FailureCode,
     datagram: bool,
@@ -140,7 +140,7 @@ def test_what_a_router_reports_is_counted_by_its_kind(
 
 @pytest.mark.parametrize(("datagram", "privileged", "method", "socket"), WAYS[:2])
 def test_a_router_answers_pings_to_itself(
-    school: tuple[Namespace, Namespace], datagram: bool, privileged: bool, method: PingMethod, socket: PingSocket
+    school: tuple[Box, Box], datagram: bool, privileged: bool, method: PingMethod, socket: PingSocket
 ) -> None:
     box, _ = school
     box.allow_datagram_icmp(datagram)
@@ -151,7 +151,7 @@ def test_a_router_answers_pings_to_itself(
 
 @pytest.mark.parametrize(("datagram", "privileged", "method", "socket"), WAYS[:2])
 def test_packets_that_live_too_short_are_counted_as_such(
-    school: tuple[Namespace, Namespace], datagram: bool, privileged: bool, method: PingMethod, socket: PingSocket
+    school: tuple[Box, Box], datagram: bool, privileged: bool, method: PingMethod, socket: PingSocket
 ) -> None:
     box, router = school
     box.allow_datagram_icmp(datagram)
@@ -166,7 +166,7 @@ def test_packets_that_live_too_short_are_counted_as_such(
         box.run("sysctl", "-qw", "net.ipv4.ip_default_ttl=64", "net.ipv6.conf.eth0.hop_limit=64")
 
 
-def test_a_neighbour_that_is_switched_off_is_unreachable(school: tuple[Namespace, Namespace]) -> None:
+def test_a_neighbour_that_is_switched_off_is_unreachable(school: tuple[Box, Box]) -> None:
     box, _ = school
     box.allow_datagram_icmp(True)
     box.run("sysctl", "-qw", "net.ipv4.neigh.eth0.retrans_time_ms=20")
@@ -175,7 +175,7 @@ def test_a_neighbour_that_is_switched_off_is_unreachable(school: tuple[Namespace
 
 
 @pytest.mark.parametrize("full_queue_at", ["the box", "the router"])
-def test_packets_that_a_full_queue_drops_are_lost(school: tuple[Namespace, Namespace], full_queue_at: str) -> None:
+def test_packets_that_a_full_queue_drops_are_lost(school: tuple[Box, Box], full_queue_at: str) -> None:
     box, router = school
     box.allow_datagram_icmp(True)
     side, device = (box, "eth0") if full_queue_at == "the box" else (router, "lan0")
@@ -189,7 +189,7 @@ def test_packets_that_a_full_queue_drops_are_lost(school: tuple[Namespace, Names
     assert 0 < record.received < record.sent == 20
 
 
-def test_a_connection_whose_first_packet_was_lost_is_lost_and_not_slow(school: tuple[Namespace, Namespace]) -> None:
+def test_a_connection_whose_first_packet_was_lost_is_lost_and_not_slow(school: tuple[Box, Box]) -> None:
     box, router = school
     router.run("tc", "qdisc", "add", "dev", "lan0", "root", "tbf", "rate", "8kbit", "burst", "100", "limit", "100")
     try:
@@ -201,7 +201,7 @@ def test_a_connection_whose_first_packet_was_lost_is_lost_and_not_slow(school: t
     assert record.rtt_max_s < 1
 
 
-def test_an_uplink_that_is_not_there_is_a_failure_and_no_loss(alone: Namespace) -> None:
+def test_an_uplink_that_is_not_there_is_a_failure_and_no_loss(alone: Box) -> None:
     alone.allow_datagram_icmp(True)
     record = alone.ping("127.0.0.1", "--device", "wwan9")
     assert record.failure == Failure(operation=Operation.BIND, code=FailureCode.UPLINK_UNAVAILABLE)

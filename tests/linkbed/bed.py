@@ -1,0 +1,115 @@
+"""Makes the line: compiles ``linkbed.c`` once, starts it between two namespaces, and reads the truth from its log."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.linkbed import namespaces
+from tests.linkbed.lines import Line
+from tests.linkbed.namespaces import Namespace, namespace
+from tests.linkbed.truth import Truth
+
+SOURCE = Path(__file__).with_name("linkbed.c")
+DEVICE = "line0"
+SCHOOL, WORLD = "198.18.0.1", "198.18.0.2"
+"""The two ends (RFC 2544's benchmarking network); the namespaces see nothing else."""
+
+MEASURE_PORT = 8471
+_QUEUE_PACKETS = 10_000
+"""Before the line's own queue nothing may be dropped, however late the emulator comes."""
+
+
+def why_not() -> str | None:
+    """Return why this machine cannot have a test bed, ``None`` if it can."""
+    if shutil.which("cc") is None:
+        return "the test bed is compiled: it needs a C compiler (Debian: gcc)"
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return "the test bed needs /dev/net/tun, as root"
+    return namespaces.why_not()
+
+
+@dataclass(frozen=True)
+class Bed:
+    """A line and its two ends, while they are there."""
+
+    line: Line
+    school: Namespace
+    world: Namespace
+    log: Path
+
+    def truth(self, until_s: float | None = None) -> Truth:
+        """Read the log once it reaches ``until_s`` (CLOCK_MONOTONIC; default: now)."""
+        until_s = time.monotonic() if until_s is None else until_s
+        time.sleep(max(0.0, until_s + 0.25 - time.monotonic()))  # the log is flushed every 100 ms
+        return Truth.read(self.log)
+
+    @contextlib.contextmanager
+    def measurement_server(self, *flags: str) -> Iterator[str]:
+        """Run our measurement server at the far end; give its URL."""
+        command = [
+            sys.executable,
+            "-m",
+            "linkbell_collector.cli",
+            "measure",
+            "--listen",
+            f"{WORLD}:{MEASURE_PORT}",
+            *flags,
+        ]
+        with self.world.service(command, "listening on"):
+            yield f"ws://{WORLD}:{MEASURE_PORT}"
+
+
+def binary() -> Path:
+    """Return the compiled emulator; compiled anew when its source has changed."""
+    source = SOURCE.read_bytes()
+    folder = Path(tempfile.gettempdir()) / f"linkbed-{os.geteuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    program = folder / f"linkbed-{hashlib.sha256(source).hexdigest()[:16]}"
+    if not program.exists():
+        fresh = program.with_suffix(f".{os.getpid()}")
+        subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(fresh), str(SOURCE)], check=True)
+        fresh.rename(program)
+    return program
+
+
+@contextlib.contextmanager
+def linkbed(line: Line) -> Iterator[Bed]:
+    """Lay ``line`` between two new namespaces; take everything away after."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        namespace(Namespace) as school,
+        namespace(Namespace) as world,
+        _emulator(line, school, world, Path(folder)) as log,
+    ):
+        for side, here, there in ((school, SCHOOL, WORLD), (world, WORLD, SCHOOL)):
+            side.run("ip", "link", "set", DEVICE, "txqueuelen", str(_QUEUE_PACKETS), "up")
+            side.run("ip", "address", "add", here, "peer", there, "dev", DEVICE)
+        school.run("ip", "route", "add", "default", "dev", DEVICE)
+        yield Bed(line, school, world, log)
+
+
+@contextlib.contextmanager
+def _emulator(line: Line, school: Namespace, world: Namespace, folder: Path) -> Iterator[Path]:
+    log = folder / "line.log"
+    command = [str(binary()), school.path, world.path, DEVICE, str(log), str(line.seed)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(line.down.described() + line.up.described())
+        process.stdin.close()
+        first = process.stdout.readline()
+        assert first.startswith("ready"), "the emulator did not start; what it said is above"
+        yield log
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+        process.stdout.close()
