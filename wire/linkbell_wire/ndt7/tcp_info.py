@@ -31,6 +31,11 @@ class TcpInfo:
     bytes_sent: int | None
     bytes_retransmitted: int | None
     unsent_bytes: int | None
+    data_segments_in: int | None = None
+    """Segments with payload that arrived, retransmitted and out-of-order ones included: what the line delivered."""
+    delivered_segments: int | None = None
+    """Segments the peer has told us of, selectively acknowledged ones included, each counted once."""
+    send_mss_bytes: int = 0
 
     @property
     def retransmit_ratio(self) -> float | None:
@@ -74,4 +79,7 @@ def parse(raw: bytes) -> TcpInfo:
         bytes_sent=u64(200),
         bytes_retransmitted=u64(208),
         unsent_bytes=u32(144),
+        data_segments_in=u32(152),
+        delivered_segments=u32(192),
+        send_mss_bytes=u32(16) or 0,
     )
