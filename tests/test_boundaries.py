@@ -121,6 +121,7 @@ def doings_of_the_wire(module: Module) -> list[str]:
 
 PURE = {
     "linkbell_agent.describe",
+    "linkbell_agent.ndt7.plateau",
     "linkbell_agent.ndt7.rules",
     "linkbell_agent.plan",
     "linkbell_agent.retry",

@@ -47,7 +47,9 @@ _SPEED_EPILOG = """\
 examples
   linkbell-agent speed
   linkbell-agent speed --server ws://collector.example:8471 --json
-  linkbell-agent speed --server ws://collector.example:8471 --max-bytes 5000000
+  linkbell-agent speed --server ws://collector.example:8471 --full
+
+A test ends as soon as it knows the speed, after a second or two on most lines; satellites take longer.
 """
 
 Command = Callable[[argparse.Namespace], int]
@@ -178,5 +180,6 @@ def _describe_speed(parser: argparse.ArgumentParser) -> None:
     direction = parser.add_mutually_exclusive_group()
     direction.add_argument("--download-only", action="store_true", help="leave the upload out")
     direction.add_argument("--upload-only", action="store_true", help="leave the download out")
+    parser.add_argument("--full", action="store_true", help="one connection for all of the time, as M-Lab's own tests")
     parser.add_argument("--max-duration", type=float, metavar="SECONDS", help="longest time per direction, 1 to 15")
     parser.add_argument("--max-bytes", type=int, metavar="BYTES", help="most bytes per direction, 100000 or more")

@@ -15,7 +15,7 @@ from linkbell_agent.describe import describe
 from linkbell_agent.enrolment import EnrolmentError
 from linkbell_agent.files import StateError
 from linkbell_agent.identity import Identity, read_identity
-from linkbell_agent.plan import Plan
+from linkbell_agent.plan import Plan, is_mlab
 from linkbell_agent.probes.base import PingRequest, SpeedRequest
 from linkbell_agent.runner import no_gateway
 from linkbell_agent.settings import Settings, nearest, table
@@ -109,7 +109,7 @@ def speed(arguments: argparse.Namespace) -> int:
     except UsageError as error:
         return _wrong(str(error))
     if not arguments.json:
-        _say(f"testing against {request.servers[0].url}, about {2 * request.max_duration_s:.0f} seconds", 0)
+        _say(f"testing against {request.servers[0].url}, {2 * request.max_duration_s:.0f} seconds at most", 0)
     record = asyncio.run(app.speed_once(settings, request))
     _show(record, as_json=arguments.json)
     return EXIT_RESULT if isinstance(record, SpeedRecord) and _has_result(record) else EXIT_FAILURE
@@ -193,6 +193,11 @@ def _chosen_target(arguments: argparse.Namespace, plan: Plan) -> TargetConfigura
 def _speed_request(arguments: argparse.Namespace, settings: Settings) -> SpeedRequest:
     plan = _present_plan(settings)
     servers = plan.servers if arguments.server is None else (_server(arguments.server),)
+    if any(is_mlab(server.url) for server in servers) and not settings.speed.mlab_consent:
+        raise UsageError(
+            "M-Lab's servers publish this line's address with each result, for ever. If that is meant, allow it with "
+            "--set speed.mlab_consent=true."
+        )
     if not servers:
         raise UsageError("which server? Give --server ws://host:8471, or enrol this box first.")
     try:
@@ -209,6 +214,7 @@ def _speed_request(arguments: argparse.Namespace, settings: Settings) -> SpeedRe
         upload=not arguments.download_only,
         max_duration_s=limits.max_duration_s or plan.speed_max_duration_s,
         max_bytes=limits.max_bytes,
+        full=arguments.full or plan.speed_full,
     )
 
 

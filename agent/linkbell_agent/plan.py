@@ -23,6 +23,8 @@ INTERNATIONAL_HOST = "1.1.1.1"
 
 MEASUREMENT_PORT = 8471
 
+MLAB_DOMAINS = ("measurement-lab.org", "measurementlab.net")
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -35,6 +37,7 @@ class Plan:
     speed_per_day: int
     speed_max_duration_s: float
     speed_max_bytes: int | None
+    speed_full: bool
     servers: tuple[SpeedServer, ...]
 
 
@@ -63,8 +66,22 @@ def make_plan(settings: Settings, configuration: AgentConfiguration | None, surr
         speed_per_day=_first(speed.per_day, settings.speed.per_day),
         speed_max_duration_s=min(filter(None, (speed.max_duration_s, settings.speed.max_duration_s))),
         speed_max_bytes=min(filter(None, (speed.max_bytes, settings.speed.max_bytes)), default=None),
-        servers=tuple(settings.speed.servers or speed.servers or _beside(surroundings.collector)),
+        speed_full=settings.speed.full,
+        servers=_allowed(
+            settings.speed.servers or speed.servers or _beside(surroundings.collector),
+            mlab_consent=settings.speed.mlab_consent or bool(speed.mlab_consent),
+        ),
     )
+
+
+def is_mlab(url: str) -> bool:
+    """Say whether ``url`` is one of M-Lab's public servers, which publish who was measured."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    return any(host == domain or host.endswith(f".{domain}") for domain in MLAB_DOMAINS)
+
+
+def _allowed(servers: Sequence[SpeedServer], *, mlab_consent: bool) -> tuple[SpeedServer, ...]:
+    return tuple(server for server in servers if mlab_consent or not is_mlab(server.url))
 
 
 def _first(remote: T | None, local: T) -> T:

@@ -170,7 +170,11 @@ class Runner:
         plan, slot = self._plan(), self._slots.current()
         if plan.servers:
             request = SpeedRequest(
-                plan.servers, Trigger.SLOT, max_duration_s=plan.speed_max_duration_s, max_bytes=plan.speed_max_bytes
+                plan.servers,
+                Trigger.SLOT,
+                max_duration_s=plan.speed_max_duration_s,
+                max_bytes=plan.speed_max_bytes,
+                full=plan.speed_full,
             )
             async with self._line:
                 record: Record = await self._probes.speed(request, self._context)

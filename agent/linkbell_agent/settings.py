@@ -81,6 +81,14 @@ class SpeedSettings(_Section):
     max_bytes: int | None = Field(
         None, ge=100_000, le=10**11, description="Most bytes per direction; none when not set."
     )
+    full: bool = Field(
+        False,
+        description="Whether tests run as M-Lab's do: one connection, for all of the time, instead of until they know.",
+    )
+    mlab_consent: bool = Field(
+        False,
+        description="Whether M-Lab's servers may be used. They publish this line's address with each result, for ever.",
+    )
     servers: list[ServerSettings] = Field(
         default_factory=list,
         max_length=8,

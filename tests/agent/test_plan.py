@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from linkbell_agent.plan import Plan, Surroundings, make_plan
+from linkbell_agent.plan import Plan, Surroundings, is_mlab, make_plan
 from linkbell_agent.settings import ServerSettings, Settings, TargetSettings
 from linkbell_wire.configuration import AgentConfiguration, PingConfiguration, SpeedConfiguration, SpeedServer
 from linkbell_wire.configuration import TargetConfiguration as Target
@@ -84,3 +84,39 @@ def test_local_servers_come_before_the_collectors() -> None:
     remote = AgentConfiguration(speed=SpeedConfiguration(servers=[SpeedServer(url="ws://remote:1")]))
     assert plan(remote=remote).servers[0].url == "ws://remote:1"
     assert plan(remote=remote, speed={"servers": [ServerSettings(url="ws://local:1")]}).servers[0].url == "ws://local:1"
+
+
+MLAB = "wss://ndt-mlab1-ala01.mlab-oti.measurement-lab.org/ndt/v7/download"
+OURS = "ws://measure.example.kz:8471"
+
+
+@pytest.mark.parametrize(
+    ("local", "remote", "used"),
+    [
+        pytest.param(False, None, [OURS], id="nobody allowed it"),
+        pytest.param(False, False, [OURS], id="the collector says no"),
+        pytest.param(True, None, [MLAB, OURS], id="this box allows it"),
+        pytest.param(False, True, [MLAB, OURS], id="the collector allows it"),
+    ],
+)
+def test_servers_that_publish_addresses_are_used_only_where_that_is_meant(
+    local: bool, remote: bool | None, used: list[str]
+) -> None:
+    servers = [SpeedServer(url=MLAB), SpeedServer(url=OURS)]
+    configuration = AgentConfiguration(speed=SpeedConfiguration(servers=servers, mlab_consent=remote))
+    assert [server.url for server in plan(remote=configuration, speed={"mlab_consent": local}).servers] == used
+
+
+@pytest.mark.parametrize(
+    ("url", "answer"),
+    [
+        (MLAB, True),
+        ("https://locate.measurementlab.net", True),
+        ("ws://MEASUREMENT-LAB.ORG.", True),
+        ("ws://not-measurement-lab.org", False),
+        ("ws://measurement-lab.org.example", False),
+        (OURS, False),
+    ],
+)
+def test_mlabs_servers_are_known_by_their_names(url: str, answer: bool) -> None:
+    assert is_mlab(url) is answer

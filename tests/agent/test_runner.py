@@ -40,6 +40,7 @@ PLAN = Plan(
     speed_per_day=3,
     speed_max_duration_s=1,
     speed_max_bytes=None,
+    speed_full=False,
     servers=(SpeedServer(url="ws://192.0.2.7:8471"),),
 )
 

@@ -29,6 +29,7 @@ TIMINGS = Timings(test_s=2.0, hard_stop_s=3.0, interval_s=0.05)
 
 
 def request(*urls: str, download: bool = True, upload: bool = True, max_bytes: int | None = None) -> SpeedRequest:
+    """A short test, run as M-Lab does: it has a number whatever it is cut by."""
     return SpeedRequest(
         tuple(SpeedServer(url=url, scope=ServerScope.DOMESTIC) for url in urls),
         Trigger.MANUAL,
@@ -36,6 +37,7 @@ def request(*urls: str, download: bool = True, upload: bool = True, max_bytes: i
         upload=upload,
         max_duration_s=0.5,
         max_bytes=max_bytes,
+        full=True,
     )
 
 
@@ -72,6 +74,31 @@ async def test_a_test_against_our_own_server_has_both_directions(server: Measure
         assert result.rtt_loaded_s is not None
         assert result.retransmit_ratio is not None
     assert SpeedRecord.model_validate_json(record.model_dump_json()) == record
+
+
+async def test_a_test_ends_when_it_knows_and_says_when_and_how_sure(server: MeasurementServer) -> None:
+    began_s = CONTEXT.clock.now().boottime_s
+    record = await speed(SpeedRequest((SpeedServer(url=server.url),), Trigger.MANUAL), CONTEXT)
+    for result in (record.download, record.upload):
+        assert result is not None
+        assert result.stop in (Stop.STABLE, Stop.VARYING)
+        assert result.streams == 4
+        assert result.bps is not None
+        assert result.bps_low is not None
+        assert result.bps_high is not None
+        assert result.bps_low <= result.bps <= result.bps_high
+        assert result.window_s is not None
+        assert result.window_end_boottime_s is not None
+        assert 0.5 < result.window_s <= result.duration_s < 2
+        assert began_s + result.window_s <= result.window_end_boottime_s + 0.01 <= CONTEXT.clock.now().boottime_s + 0.02
+
+
+async def test_all_streams_of_a_test_take_one_place(server: MeasurementServer) -> None:
+    """The server of this test admits one test at once; the one above has four streams, and a second one must wait."""
+    request_ = SpeedRequest((SpeedServer(url=server.url),), Trigger.MANUAL, upload=False)
+    one, other = await asyncio.gather(speed(request_, CONTEXT), speed(request_, CONTEXT))
+    failures = [record.download.failure for record in (one, other) if record.download is not None]
+    assert sorted(failure.code for failure in failures if failure is not None) == [FailureCode.SERVER_BUSY]
 
 
 @pytest.mark.parametrize(("download", "upload"), [(True, False), (False, True)])

@@ -78,7 +78,8 @@ async def test_the_official_client_measures_both_directions_and_believes_our_num
     download = seen["download"]["LastClientMeasurement"]
     assert 9 < download["ElapsedTime"] < 11
     assert download["MeanClientMbps"] > 50
-    assert seen["download"]["LastServerMeasurement"]["TCPInfo"]["BytesAcked"] >= download["NumBytes"]
+    # The server speaks last when it has sent all: the client may count what was under way at that moment.
+    assert seen["download"]["LastServerMeasurement"]["TCPInfo"]["BytesAcked"] >= 0.95 * download["NumBytes"]
 
     upload = seen["upload"]["LastServerMeasurement"]
     assert upload["Origin"] == "server"

@@ -127,10 +127,9 @@ async def test_prometheus_answers_with_the_speed_the_agent_just_measured(tmp_pat
                 assert found[0]["metric"]["uplink"] == "main"
             found = await server.wait_for(f'linkbell_ping_rtt_seconds{{school="{SCHOOL}", target="here"}}')
             assert float(found[0]["value"][1]) in {ping.rtt_mean_s for ping in (*pings, *pings_since(records))}
-            up = await server.query("up")
-            assert {series["metric"]["job"]: series["value"][1] for series in up} == {"schools": "1", "collector": "1"}
-            stored = await server.query('linkbell_collector_records_total{outcome="stored"}')
-            assert float(stored[0]["value"][1]) >= 3
+            for job in ("schools", "collector"):
+                assert await server.wait_for(f'up{{job="{job}"}} == 1')
+            assert await server.wait_for('linkbell_collector_records_total{outcome="stored"} >= 3')
         page = await asyncio.to_thread(fetch, f"{here.collector.url}/")
         assert SCHOOL in page
 

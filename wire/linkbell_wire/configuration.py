@@ -35,13 +35,17 @@ class PingConfiguration(WireModel):
 
 
 class SpeedConfiguration(WireModel):
-    """Full speed tests: ``per_day`` random moments, each within a cap in seconds and bytes per direction."""
+    """Full speed tests: ``per_day`` random moments, each within a cap in seconds and bytes per direction.
+
+    ``mlab_consent`` allows M-Lab's public servers, which publish the addresses they measure.
+    """
 
     enabled: bool | None = None
     per_day: Annotated[int, Field(ge=1, le=288)] | None = None
     max_duration_s: Annotated[float, Field(ge=1, le=15)] | None = None
     max_bytes: Annotated[int, Field(ge=100_000, le=10**11)] | None = None
     servers: Annotated[list[SpeedServer], Field(max_length=8)] = Field(default_factory=list)
+    mlab_consent: bool | None = None
 
 
 class SchoolConfiguration(WireModel):

@@ -51,6 +51,7 @@ class FailureCode(StrEnum):
     PROTOCOL_ERROR = "protocol_error"
     MESSAGE_TOO_LARGE = "message_too_large"
     NO_DATA = "no_data"
+    INCONCLUSIVE = "inconclusive"
     SERVER_BUSY = "server_busy"
     NO_SERVER = "no_server"
     ENGINE_MISSING = "engine_missing"

@@ -131,12 +131,15 @@ class HttpRecord(Record):
 class SpeedResult(WireModel):
     """One direction of a speed test. A failure has no ``bps``, but still says what it cost in bytes.
 
-    ``bps`` is payload at the receiver; ``bps_low`` and ``bps_high`` bound it where the method can tell.
+    ``bps`` is payload at the receiver; ``bps_low`` and ``bps_high`` bound it where the method can tell. It speaks of
+    ``window_s`` seconds that ended at ``window_end_boottime_s`` on the agent's boot-time clock.
     """
 
     bps: fields.BitRate | None = None
     bps_low: fields.BitRate | None = None
     bps_high: fields.BitRate | None = None
+    window_s: fields.Seconds | None = None
+    window_end_boottime_s: fields.Uptime | None = None
     bytes: fields.ByteCount
     duration_s: fields.Seconds
     streams: Annotated[int, Field(ge=1, le=64)] = 1

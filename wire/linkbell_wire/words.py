@@ -63,6 +63,7 @@ class Stop(StrEnum):
     """Why one direction of a speed test ended."""
 
     STABLE = "stable"
+    VARYING = "varying"
     TIME = "time"
     BYTES = "bytes"
     SERVER = "server"

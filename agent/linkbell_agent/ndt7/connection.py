@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import termios
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -26,6 +27,9 @@ T = TypeVar("T")
 
 UPGRADE_TIMEOUT_S = 7.0
 """For TLS, and again for the answer to the request: what M-Lab's own client allows."""
+
+SPLIT_SLACK_S = 0.05
+"""A busy server may take this long over its answer; more, and twice the handshake, and the path is taken for split."""
 
 _TCP_NOTSENT_LOWAT = 25  # include/uapi/linux/tcp.h; not in every build of Python
 _TCP_CONGESTION = getattr(socket, "TCP_CONGESTION", 13)
@@ -121,8 +125,8 @@ class Connection:
             else:
                 return
 
-    async def ask(self, upgrade: Upgrade) -> bytes:
-        """Send the request and check the answer. Returns what came after the answer: the first of the frames."""
+    async def ask(self, upgrade: Upgrade) -> "Answer":
+        """Send the request and check the answer."""
         request = upgrade.request()
         while request:
             sent = self.send(request)
@@ -130,8 +134,7 @@ class Connection:
             if not sent:
                 await self._wait(self.on_writable)
         head, rest = await self._head()
-        upgrade.check(head)
-        return rest
+        return Answer(upgrade.check(head), len(head) + len(END_OF_HEAD), rest)
 
     async def _head(self) -> tuple[bytes, bytes]:
         buffer = bytearray(MAX_HEAD_BYTES)
@@ -161,12 +164,35 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """How many streams the server offers, how long its answer was, and what came behind: the first of the frames."""
+
+    streams_offered: int
+    head_bytes: int
+    first_bytes: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
-    """A connection on which a test has begun."""
+    """A connection on which a test has begun.
+
+    ``rtt_idle_s`` is the TCP handshake's, ``round_trip_s`` the longer of it and the time the answer took: a box
+    half-way may shake hands in the server's place, but it cannot answer for it. ``before`` is the kernel's view before
+    the test was asked for, ``answer_bytes`` the length of the answer's head.
+    """
 
     connection: Connection
     first_bytes: bytes
     rtt_idle_s: float | None
+    round_trip_s: float = 0.0
+    streams_offered: int = 1
+    before: tcp_info.TcpInfo | None = None
+    answer_bytes: int = 0
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the answer took so much longer than the handshake that another box must have shaken hands."""
+        return self.rtt_idle_s is not None and self.round_trip_s > 2 * self.rtt_idle_s + SPLIT_SLACK_S
 
 
 async def open_test(upgrade: Upgrade, uplink: Uplink) -> Opened:
@@ -178,11 +204,17 @@ async def open_test(upgrade: Upgrade, uplink: Uplink) -> Opened:
         info = connection.info()
         if endpoint.tls:
             await _limited(Operation.TLS_HANDSHAKE, _start_tls(connection, endpoint))
-        rest = await _limited(Operation.UPGRADE, connection.ask(upgrade))
+        before, asked_s = connection.info(), time.monotonic()
+        answer = await _limited(Operation.UPGRADE, connection.ask(upgrade))
+        answer_s = time.monotonic() - asked_s
     except BaseException:
         connection.close()
         raise
-    return Opened(connection, rest, None if info is None else info.min_rtt_s or info.rtt_s or None)
+    rtt_s = None if info is None else info.min_rtt_s or info.rtt_s or None
+    round_trip_s = max(rtt_s or 0.0, answer_s)
+    return Opened(
+        connection, answer.first_bytes, rtt_s, round_trip_s, answer.streams_offered, before, answer.head_bytes
+    )
 
 
 async def _start_tls(connection: Connection, endpoint: Endpoint) -> None:

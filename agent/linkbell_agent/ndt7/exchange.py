@@ -1,46 +1,47 @@
-"""The test itself: bytes one way, measurements the other, until a rule, the server or the line ends it."""
+"""The test itself: streams side by side, looked at a hundred times a second, until something ends it."""
 
 import asyncio
-import contextlib
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
 from linkbell_agent.classify import NetworkFailure, network_failure
-from linkbell_agent.ndt7.connection import Connection
-from linkbell_agent.ndt7.rules import Caps, Sample
-from linkbell_wire.failures import Failure, FailureCode, Operation
-from linkbell_wire.ndt7 import frames
-from linkbell_wire.ndt7.frames import Frame, FrameError, FrameReader, Opcode
-from linkbell_wire.ndt7.measurement import Measurement, TcpInfoMessage
+from linkbell_agent.ndt7.connection import Opened
+from linkbell_agent.ndt7.download import Download
+from linkbell_agent.ndt7.rules import Caps, Estimate, Sample, StopRule
+from linkbell_agent.ndt7.stream import Claim, Stream
+from linkbell_agent.ndt7.upload import Upload
+from linkbell_wire.failures import Failure, FailureCode
 from linkbell_wire.ndt7.tcp_info import TcpInfo
-from linkbell_wire.words import Stop
+from linkbell_wire.words import Direction, Stop
 
-TICK_S = 0.05
+TICK_S = 0.01
+LAST_TICK_S = 0.002
+"""Once all bytes of an upload's cap are handed over: on a fast line a longer tick would be counted as slowness."""
+
+MORE_STREAMS_BPS = 4e6
+MORE_STREAMS_RTT_S = 0.15
+"""More streams are of use on a line this fast or this long. On others they would only wait in its queue: each keeps
+four packets under way at least, which is half a second of a slow upload (BBR's least window, tcp_bbr.c)."""
+
+LEAST_S_TO_JUDGE = 0.05
+"""A speed over less time than this is that of a burst."""
+
 STALL_S = 5.0
 """A line on which nothing has moved for this long is dead; half the test's length, if that is shorter."""
 
-READS_PER_TURN = 8
-"""So many reads, then the rest of the agent has its turn."""
+BUFFER_BYTES = 1 << 18
+"""One for all streams: each read is counted at once."""
 
-MAX_TEXTS = 400
-"""ten a second for the longest test, and room; a server that sends more is broken."""
+LEAST_GOODBYE_S = {Direction.DOWNLOAD: 0.05, Direction.UPLOAD: 0.5}
+"""Time for our close frames to be answered; of an upload, for the rest of the last message to leave before them."""
 
-TINY_FRAMES = 1000
-FRAME_BYTES = 256
-"""A thousand frames may be of any size; from then on they must carry this much on average. ndt7's least is 1024."""
+LONGEST_GOODBYE_S = 1.5
+GOODBYE_RTTS = 2.0
+GOODBYE_QUEUE_S = 0.25
+"""What is under way when a download ends has been paid for: it is waited for, so as to be counted, and so as not to be
+in the way of what comes next. A server that does not stop is cut off."""
 
-_GOOD_CLOSES = (frames.CLOSE_NORMAL, frames.CLOSE_GOING_AWAY, None)
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What the server said, and when it arrived: seconds since the end of the handshake."""
-
-    arrived_s: float
-    tcp: TcpInfoMessage
+_STREAMS: dict[Direction, type[Stream]] = {Direction.DOWNLOAD: Download, Direction.UPLOAD: Upload}
 
 
 @dataclass(slots=True)
@@ -50,188 +51,191 @@ class Ending:
     stop: Stop | None = None
     failure: Failure | None = None
     sample: Sample = field(default_factory=lambda: Sample(0.0, 0))
+    """Payload at the receiver at the stop."""
     cost_bytes: int = 0
     payload_share: float = 1.0
-    """Payload among the bytes TCP carried: the rest are frame headers and TLS."""
+    """Payload among the bytes TCP carried, which the estimate is in: the rest are frame headers and TLS."""
+    is_ruled: bool = False
+    """Whether a rule watched the test: then ``estimate`` is the speed, and without one there is none."""
+    estimate: Estimate | None = None
+    started_s: float = 0.0
+    """The zero of all other times, on the monotonic clock."""
+    streams: int = 1
+    is_split: bool = False
+    """Whether a box half-way seems to shake hands, and so to acknowledge, in the server's place."""
     claims: list[Claim] = field(default_factory=list)
     own_rtts_s: list[float] = field(default_factory=list)
-    own: TcpInfo | None = None
+    own: list[TcpInfo] = field(default_factory=list)
+    """Our kernel's last view of each stream."""
     congestion_control: str | None = None
 
 
 class Exchange:
-    """What both directions share. Made for one test: ``await run()`` once."""
+    """One direction of one test. ``await run()`` once; more streams may :meth:`join` meanwhile."""
 
-    goodbye_s: float
-    operation: Operation
-
-    def __init__(self, connection: Connection, caps: Caps, monotonic: Callable[[], float], buffer_bytes: int) -> None:
-        self._connection = connection
+    def __init__(self, direction: Direction, caps: Caps, rule: StopRule | None, monotonic: Callable[[], float]) -> None:
+        self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._direction = direction
         self._caps = caps
+        self._rule = rule
         self._monotonic = monotonic
-        self._buffer = memoryview(bytearray(buffer_bytes))
-        self._reader = FrameReader(masked=False)
+        self._streams: list[Stream] = []
         self._loop = asyncio.get_running_loop()
         self._decided: asyncio.Future[Stop] = self._loop.create_future()
-        self._gone: asyncio.Future[None] = self._loop.create_future()
-        self._ending = Ending()
-        self._outbox = b""
-        self._started_s = 0.0
+        self._all_gone = asyncio.Event()
+        self.wants_more = asyncio.Event()
+        """Set once more streams would help to fill the line."""
+        self._ending = Ending(is_ruled=rule is not None)
+        self._granted_bytes = 0
         self._progress = Sample(0.0, 0)
         self._stall_s = min(STALL_S, caps.max_duration_s / 2)
         self._ticker: asyncio.TimerHandle | None = None
         self._tick_s = TICK_S
-        self._texts = 0
 
-    async def run(self, first_bytes: bytes) -> Ending:
-        """Run the test to its end. Network trouble is in the :class:`Ending`; the connection is closed after."""
+    async def run(self, first: Opened) -> Ending:
+        """Run the test to its end. Network trouble is in the :class:`Ending`; all connections are closed after."""
+        self._ending.started_s = self._monotonic()
+        self._ending.is_split = first.is_split
+        goodbye_s = LEAST_GOODBYE_S[self._direction] + GOODBYE_RTTS * (first.rtt_idle_s or 0.0) + GOODBYE_QUEUE_S
         try:
-            self._begin(first_bytes)
+            self.join(first)
+            if first.round_trip_s >= MORE_STREAMS_RTT_S:
+                self.wants_more.set()
+            self._tick()
             self._ending.stop = await self._decided
-            await self._say_goodbye()
+            await self._say_goodbye(min(goodbye_s, LONGEST_GOODBYE_S))
         except NetworkFailure as error:
             self._ending.failure = error.failure
         finally:
-            self._ending.cost_bytes = self._cost_bytes()
             if self._ticker is not None:
                 self._ticker.cancel()
-            self._connection.close()
+            self._close()
         return self._ending
 
-    # What the directions differ in
+    def join(self, opened: Opened) -> None:
+        """Take one more stream in; if the test is over already, it is closed."""
+        if self.is_decided:
+            opened.connection.close()
+            return
+        stream = _STREAMS[self._direction](opened, self)
+        self._streams.append(stream)
+        stream.begin()
 
-    def _delivered_bytes(self) -> int:
-        """Return the payload bytes that have arrived at the receiver."""
-        raise NotImplementedError
+    # What streams ask and tell
 
-    def _cost_bytes(self) -> int:
-        """Return the payload bytes that were put on the line, arrived or not."""
-        raise NotImplementedError
+    @property
+    def is_decided(self) -> bool:
+        """Whether the test is over but for the goodbye."""
+        return self._decided.done()
 
-    def _check(self) -> None:
-        """Raise :class:`FrameError` at what ndt7 does not allow the server."""
-        if self._reader.frames > TINY_FRAMES + self._reader.payload_bytes // FRAME_BYTES:
-            raise FrameError("far too many tiny frames")
+    def elapsed_s(self) -> float:
+        """Return the seconds since the end of the first handshake."""
+        return self._monotonic() - self._ending.started_s
 
-    def _on_tick(self) -> None:
-        """Look around, twenty times a second."""
+    def grant(self, size: int) -> int:
+        """Return how many of ``size`` more bytes may be put on the line."""
+        if self._caps.max_bytes is not None:
+            size = max(0, min(size, self._caps.max_bytes - self._granted_bytes))
+            if size == 0:
+                self._tick_s = LAST_TICK_S
+        self._granted_bytes += size
+        return size
 
-    # Reading
+    def has_read(self) -> None:
+        """Stop at once at the cap in bytes; everything else can wait for the next tick."""
+        if self._caps.max_bytes is not None and self._direction is Direction.DOWNLOAD and not self.is_decided:
+            self._consider_caps(self._sample())
 
-    def _begin(self, first_bytes: bytes) -> None:
-        self._started_s = self._monotonic()
-        self._feed(memoryview(first_bytes))
-        self._connection.on_readable(self._readable)
-        self._tick()
+    def has_ended(self) -> None:
+        """End with the first stream that the server closes: the others lack its share."""
+        if not self.is_decided:
+            self._decide(Stop.SERVER, self._sample())
+        self._note_gone()
 
-    def _readable(self) -> None:
-        try:
-            for _ in range(READS_PER_TURN):
-                count = self._connection.receive(self._buffer)
-                if count is None:
-                    return
-                if count == 0:
-                    self._server_ended()
-                    return
-                self._feed(self._buffer[:count])
-                self._consider()
-                if self._gone.done():
-                    return
-        except OSError as error:
-            self._fail(network_failure(Operation.RECEIVE, error))
+    def has_failed(self, failure: NetworkFailure) -> None:
+        """End with ``failure``, unless the test was over already: then its result stands."""
+        if not self.is_decided:
+            self._ending.sample = self._sample()
+            self._decided.set_exception(failure)
+        self._note_gone()
 
-    def _feed(self, data: memoryview) -> None:
-        try:
-            for frame in self._reader.feed(data):
-                self._receive(frame)
-            self._check()
-        except FrameError as error:
-            large = error.close_code == frames.CLOSE_TOO_BIG
-            code = FailureCode.MESSAGE_TOO_LARGE if large else FailureCode.PROTOCOL_ERROR
-            self._fail(NetworkFailure(Operation.RECEIVE, code))
-
-    def _receive(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.TEXT:
-            self._texts += 1
-            if self._texts > MAX_TEXTS:
-                raise FrameError("far too many texts")
-            self._take_claim(frame.payload)
-        elif frame.opcode is Opcode.PING:
-            # One answer waits at most: RFC 6455 asks only for the latest ping to be answered.
-            self._outbox = self._outbox or frames.message(Opcode.PONG, frame.payload, os.urandom(4))
-            self._flush_outbox()
-        elif frame.opcode is Opcode.CLOSE:
-            if frames.close_code(frame.payload) not in _GOOD_CLOSES:
-                raise FrameError("the server refused to go on")
-            self._server_ended()
-
-    def _take_claim(self, text: bytes) -> None:
-        try:
-            measurement = Measurement.model_validate_json(text)
-        except ValidationError:
-            return  # ndt7 lets a client ignore them all
-        if measurement.tcp is not None and not self._decided.done():
-            self._ending.claims.append(Claim(self._elapsed_s(), measurement.tcp))
-
-    def _flush_outbox(self) -> None:
-        """Send a waiting control frame; what does not fit now goes with the next tick."""
-        if self._outbox:
-            self._outbox = self._outbox[self._connection.send(self._outbox) :]
+    def _note_gone(self) -> None:
+        if all(stream.is_gone for stream in self._streams):
+            self._all_gone.set()
 
     # Deciding
-
-    def _elapsed_s(self) -> float:
-        return self._monotonic() - self._started_s
-
-    def _consider(self) -> None:
-        if self._decided.done():
-            return
-        sample = Sample(self._elapsed_s(), self._delivered_bytes())
-        if sample.bytes > self._progress.bytes:
-            self._progress = sample
-        stop = self._caps(sample)
-        if stop is not None:
-            self._decide(stop, sample)
-        elif sample.elapsed_s - self._progress.elapsed_s > self._stall_s:
-            self._fail(NetworkFailure(self.operation, FailureCode.TIMEOUT))
-
-    def _decide(self, stop: Stop, sample: Sample) -> None:
-        self._ending.sample = sample
-        self._ending.own = self._connection.info()
-        self._decided.set_result(stop)
-
-    def _server_ended(self) -> None:
-        if not self._decided.done():
-            self._decide(Stop.SERVER, Sample(self._elapsed_s(), self._delivered_bytes()))
-        self._leave()
-
-    def _leave(self) -> None:
-        self._connection.ignore()
-        if not self._gone.done():
-            self._gone.set_result(None)
-
-    def _fail(self, failure: NetworkFailure) -> None:
-        """End with ``failure``, unless the test was over already: then its result stands."""
-        if not self._decided.done():
-            self._ending.sample = Sample(self._elapsed_s(), self._delivered_bytes())
-            self._decided.set_exception(failure)
-        self._leave()
 
     def _tick(self) -> None:
         self._ticker = self._loop.call_later(self._tick_s, self._tick)
         try:
-            self._flush_outbox()
-            self._on_tick()
-            self._consider()
+            for stream in self._streams:
+                if not stream.is_gone:
+                    stream.look()
+            if not self.is_decided:
+                self._consider()
         except OSError as error:
-            self._fail(network_failure(self.operation, error))
+            self.has_failed(network_failure(self._streams[0].operation, error))
 
-    async def _say_goodbye(self) -> None:
-        """Send a close frame and give the server a moment to answer it; then the line is cut."""
-        if not self._gone.done():
-            self._outbox += frames.message(
-                Opcode.CLOSE, frames.close_payload(frames.CLOSE_NORMAL, "Done"), os.urandom(4)
-            )
-            with contextlib.suppress(OSError):
-                self._flush_outbox()
-            await asyncio.wait([self._gone], timeout=self.goodbye_s)
+    def _sample(self) -> Sample:
+        return Sample(self.elapsed_s(), sum(stream.delivered_bytes() for stream in self._streams))
+
+    def _consider(self) -> None:
+        arrived = Sample(self.elapsed_s(), sum(stream.carried_bytes() for stream in self._streams))
+        if arrived.bytes > self._progress.bytes:
+            self._progress = arrived
+        sample = self._sample()
+        if self._consider_caps(sample):
+            return
+        if arrived.bytes * 8 > MORE_STREAMS_BPS * max(arrived.elapsed_s, LEAST_S_TO_JUDGE):
+            self.wants_more.set()
+        stop = None if self._rule is None else self._rule(arrived)
+        if stop is not None:
+            self._decide(stop, sample)
+        elif arrived.elapsed_s - self._progress.elapsed_s > self._stall_s:
+            self.has_failed(NetworkFailure(self._streams[0].operation, FailureCode.TIMEOUT))
+
+    def _consider_caps(self, sample: Sample) -> bool:
+        stop = self._caps(sample.elapsed_s, round(sample.bytes))
+        if stop is not None:
+            self._decide(stop, sample)
+        return stop is not None
+
+    def _decide(self, stop: Stop, sample: Sample) -> None:
+        self._ending.sample = sample
+        self._decided.set_result(stop)
+
+    # Ending
+
+    async def _say_goodbye(self, timeout_s: float) -> None:
+        """Send close frames and give the server a moment to answer them; then the line is cut."""
+        for stream in self._streams:
+            stream.say_goodbye()
+        if not all(stream.is_gone for stream in self._streams):
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._all_gone.wait()
+            except TimeoutError:
+                pass
+
+    def _close(self) -> None:
+        ending, streams = self._ending, self._streams
+        ending.cost_bytes = sum(stream.cost_bytes() for stream in streams)
+        ending.streams = max(1, len(streams))
+        ending.estimate = None if self._rule is None else self._rule.estimate
+        ending.claims = sorted((claim for stream in streams for claim in stream.claims), key=_arrival)
+        ending.own_rtts_s = [rtt_s for stream in streams for rtt_s in stream.rtts_s]
+        ending.own = [stream.info for stream in streams if stream.info is not None]
+        ending.payload_share = _mean_share(streams)
+        ending.congestion_control = streams[0].congestion_control if streams else None
+        for stream in streams:
+            stream.close()
+
+
+def _arrival(claim: Claim) -> float:
+    return claim.arrived_s
+
+
+def _mean_share(streams: Sequence[Stream]) -> float:
+    """Return the share of payload over all streams."""
+    carried = sum(stream.carried_bytes() for stream in streams)
+    return sum(stream.payload_share * stream.carried_bytes() for stream in streams) / carried if carried else 1.0

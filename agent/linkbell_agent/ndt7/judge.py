@@ -1,14 +1,16 @@
 """What a test is worth: a speed, or a failure. Pure, and suspicious of whatever the server said.
 
-The server's numbers are claims. A download is counted here, so a server can only lie about its round trips; an upload
-is counted there, so its claim is held against what our own kernel sent.
+The server's numbers are claims. A download is counted here, so a server can only lie about its round trips. Of an
+upload our own kernel knows what was acknowledged; a server's claim is used where it must be, and held against that.
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from linkbell_agent.ndt7.exchange import Claim, Ending
-from linkbell_agent.ndt7.rules import Sample
+from linkbell_agent.ndt7.exchange import Ending
+from linkbell_agent.ndt7.rules import Estimate
+from linkbell_agent.ndt7.stream import Claim
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.ndt7 import MIN_MESSAGE_BYTES
 from linkbell_wire.ndt7.measurement import TcpInfoMessage
@@ -31,31 +33,118 @@ CLAIM_SURPLUS = 1.1
 CLAIM_AGE = 0.8
 """A claim from before this part of the test says nothing about its end, and is not used."""
 
+CLOCKS_APART = 0.2
+"""A server whose clock runs more than this part faster or slower than ours is not believed."""
+
 MAX_RTT_S = 60.0
 
 
-def judge(direction: Direction, ending: Ending, max_duration_s: float) -> SpeedResult:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A direction's result, and the stretch of time its speed speaks of, on the monotonic clock."""
+
+    result: SpeedResult
+    window: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Speed:
+    """A speed with its bounds, and its window at the receiver, on the clock of the test."""
+
+    bps: float
+    low_bps: float | None
+    high_bps: float | None
+    start_s: float
+    end_s: float
+
+
+def judge(direction: Direction, ending: Ending, max_duration_s: float) -> Judged:
     """Return the result of one direction, or its failure with what it cost."""
-    ending_sample = ending.sample
-    failure = ending.failure or _too_little(direction, ending.stop, ending_sample, max_duration_s)
-    if failure is not None:
-        return failed(failure, ending.cost_bytes, ending_sample.elapsed_s)
+    speed = _speed(direction, ending)
+    failure = ending.failure or _too_little(direction, ending, max_duration_s)
+    if failure is None and speed is None:
+        failure = Failure(operation=_operation(direction), code=FailureCode.INCONCLUSIVE)
+    if failure is not None or speed is None:
+        assert failure is not None
+        return Judged(failed(failure, ending.cost_bytes, ending.sample.elapsed_s))
     stop = ending.stop
     assert stop is not None
-    if stop is Stop.SERVER and ending_sample.elapsed_s >= WHOLE * max_duration_s:
+    if stop is Stop.SERVER and ending.sample.elapsed_s >= WHOLE * max_duration_s:
         stop = Stop.TIME
-    bps = upload_bps(ending) if direction is Direction.UPLOAD else _bps(ending_sample.bytes, ending_sample.elapsed_s)
     rtt_min_s, rtt_loaded_s, retransmit_ratio = _path(direction, ending)
-    return SpeedResult(
-        bps=bps,
+    result = SpeedResult(
+        bps=speed.bps,
+        bps_low=speed.low_bps,
+        bps_high=speed.high_bps,
+        window_s=speed.end_s - speed.start_s,
         bytes=ending.cost_bytes,
-        duration_s=ending_sample.elapsed_s,
+        duration_s=ending.sample.elapsed_s,
+        streams=ending.streams,
         stop=stop,
         rtt_min_s=rtt_min_s,
         rtt_loaded_s=rtt_loaded_s,
         retransmit_ratio=retransmit_ratio,
         congestion_control=ending.congestion_control,
     )
+    return Judged(result, (ending.started_s + speed.start_s, ending.started_s + speed.end_s))
+
+
+def _operation(direction: Direction) -> Operation:
+    return Operation.RECEIVE if direction is Direction.DOWNLOAD else Operation.SEND
+
+
+def _speed(direction: Direction, ending: Ending) -> _Speed | None:
+    if ending.is_ruled:
+        return None if ending.estimate is None else _estimated(direction, ending, ending.estimate)
+    if ending.sample.elapsed_s <= 0:
+        return None
+    whole = upload_bps(ending) if direction is Direction.UPLOAD else _bps(ending.sample.bytes, ending.sample.elapsed_s)
+    return _Speed(whole, None, None, 0.0, ending.sample.elapsed_s)
+
+
+def _estimated(direction: Direction, ending: Ending, estimate: Estimate) -> _Speed:
+    """Return the rule's estimate in payload. What our kernel heard of an upload had half a round trip to come back."""
+    share = ending.payload_share
+    late_s = 0.0
+    if direction is Direction.UPLOAD:
+        late_s = min((info.min_rtt_s or 0.0 for info in ending.own), default=0.0) / 2
+        claimed_bps = _claimed_in(ending, estimate) if ending.is_split else None
+        if claimed_bps is not None and claimed_bps < estimate.bps * share:
+            share = claimed_bps / estimate.bps
+    return _Speed(
+        estimate.bps * share,
+        estimate.low_bps * share,
+        estimate.high_bps * share,
+        max(0.0, estimate.start_s - late_s),
+        estimate.end_s - late_s,
+    )
+
+
+def _claimed_in(ending: Ending, estimate: Estimate) -> float | None:
+    """Return what the server says it received in the window, ``None`` if it says too little or its clock is odd."""
+    points = [
+        (claim.arrived_s, *counters)
+        for claim in ending.claims
+        if estimate.start_s <= claim.arrived_s and (counters := _received(claim, ending.streams)) is not None
+    ]
+    if len(points) < 2:
+        return None
+    (first_s, first_us, first_bytes), (last_s, last_us, last_bytes) = points[0], points[-1]
+    elapsed_s = (last_us - first_us) / 1e6
+    enough = last_s - first_s >= (estimate.end_s - estimate.start_s) / 2
+    same_clock = abs(elapsed_s - (last_s - first_s)) <= CLOCKS_APART * (last_s - first_s)
+    if not (enough and same_clock and last_bytes >= first_bytes and elapsed_s > 0):
+        return None
+    return _bps((last_bytes - first_bytes) * ending.payload_share, elapsed_s)
+
+
+def _received(claim: Claim, streams: int) -> tuple[int, int] | None:
+    """Return microseconds and TCP bytes of all streams, ``None`` if the claim does not speak of all."""
+    if claim.group is not None:
+        return claim.group.elapsed_us, claim.group.bytes_received
+    if streams > 1 or claim.tcp.elapsed_us is None or claim.tcp.bytes_received is None:
+        return None
+    return claim.tcp.elapsed_us, claim.tcp.bytes_received
 
 
 def failed(failure: Failure, cost_bytes: int = 0, duration_s: float = 0.0) -> SpeedResult:
@@ -63,12 +152,13 @@ def failed(failure: Failure, cost_bytes: int = 0, duration_s: float = 0.0) -> Sp
     return SpeedResult(bytes=cost_bytes, duration_s=duration_s, failure=failure)
 
 
-def _too_little(direction: Direction, stop: Stop | None, sample: Sample, max_duration_s: float) -> Failure | None:
-    operation = Operation.RECEIVE if direction is Direction.DOWNLOAD else Operation.SEND
-    if stop is Stop.SERVER and sample.elapsed_s < min(LEAST_ELAPSED_S, max_duration_s / 2):
-        return Failure(operation=operation, code=FailureCode.CONNECTION_CLOSED)
+def _too_little(direction: Direction, ending: Ending, max_duration_s: float) -> Failure | None:
+    sample, knows = ending.sample, ending.estimate is not None
+    least_s = min(LEAST_ELAPSED_S, max_duration_s / 2)
+    if ending.stop is Stop.SERVER and sample.elapsed_s < least_s and not knows:
+        return Failure(operation=_operation(direction), code=FailureCode.CONNECTION_CLOSED)
     if sample.bytes < LEAST_BYTES or sample.elapsed_s <= 0:
-        return Failure(operation=operation, code=FailureCode.NO_DATA)
+        return Failure(operation=_operation(direction), code=FailureCode.NO_DATA)
     return None
 
 
@@ -97,22 +187,28 @@ def _path(direction: Direction, ending: Ending) -> tuple[float | None, float | N
     """Return least round trip, median round trip under load, and share sent again, as the sending side saw them."""
     if direction is Direction.DOWNLOAD:
         return _claimed_path(ending.claims)
-    own = ending.own
-    loaded = _median(ending.own_rtts_s)
-    return (None, loaded, None) if own is None else (own.min_rtt_s, loaded, own.retransmit_ratio)
+    least = min((info.min_rtt_s for info in ending.own if info.min_rtt_s is not None), default=None)
+    sent = sum(info.bytes_sent or 0 for info in ending.own)
+    again = sum(info.bytes_retransmitted or 0 for info in ending.own)
+    return least, _median(ending.own_rtts_s), min(1.0, again / sent) if sent else None
 
 
 def _claimed_path(claims: Sequence[Claim]) -> tuple[float | None, float | None, float | None]:
-    if not claims:
-        return None, None, None
-    last = claims[-1].tcp
+    last = {claim.stream: claim.tcp for claim in claims}.values()
+    least = min((rtt for tcp in last if (rtt := _rtt_s(tcp.min_rtt_us)) is not None), default=None)
     rtts = [rtt for claim in claims if (rtt := _rtt_s(claim.tcp.rtt_us)) is not None]
-    return _rtt_s(last.min_rtt_us), _median(rtts), _retransmit_ratio(last)
+    return least, _median(rtts), _retransmit_ratio(last)
 
 
-def _retransmit_ratio(tcp: TcpInfoMessage) -> float | None:
-    again, sent = tcp.bytes_retransmitted, tcp.bytes_sent
-    return again / sent if sent and again is not None and again <= sent else None
+def _retransmit_ratio(last: Iterable[TcpInfoMessage]) -> float | None:
+    """Return the share sent again over all streams, ``None`` if one of them tells what cannot be."""
+    sent_bytes = again_bytes = 0
+    for tcp in last:
+        sent, again = tcp.bytes_sent, tcp.bytes_retransmitted
+        if not sent or again is None or again > sent:
+            return None
+        sent_bytes, again_bytes = sent_bytes + sent, again_bytes + again
+    return again_bytes / sent_bytes if sent_bytes else None
 
 
 def _rtt_s(micro: int | None) -> float | None:

@@ -1,38 +1,52 @@
 """When a test stops. Pure: a rule sees samples and says when it has seen enough."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from linkbell_wire.words import Stop
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What has arrived at the receiver by now: payload bytes, and seconds since the end of the handshake."""
+    """What has arrived at the receiver by now: bytes, and seconds since the end of the handshake."""
 
     elapsed_s: float
-    bytes: int
+    bytes: float
 
 
-StopRule = Callable[[Sample], Stop | None]
-"""Called at every read of a download and every tick of both directions; the first answer ends the test.
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Speed of a full line in the window from ``start_s`` to ``end_s``, on the clock of the samples.
 
-A rule may keep state. It must be quick: a fast line calls it thousands of times a second.
-"""
+    ``low_bps`` and ``high_bps`` are two standard errors away from ``bps``, and at least a packet.
+    """
+
+    bps: float
+    low_bps: float
+    high_bps: float
+    start_s: float
+    end_s: float
+
+
+class StopRule(Protocol):
+    """Sees every sample of a test in order, a hundred a second, and may keep state."""
+
+    estimate: Estimate | None
+    """What the samples say so far, ``None`` while they say nothing yet."""
+
+    def __call__(self, sample: Sample) -> Stop | None:
+        """Say why to stop now, ``None`` to go on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """The limits that always hold, and ``then``: a rule that may end a test sooner."""
+    """The limits that always hold, whatever a rule says."""
 
     max_duration_s: float
     max_bytes: int | None = None
-    then: StopRule | None = None
 
-    def __call__(self, sample: Sample) -> Stop | None:
+    def __call__(self, elapsed_s: float, cost_bytes: int) -> Stop | None:
         """Say why to stop now, ``None`` to go on."""
-        if self.max_bytes is not None and sample.bytes >= self.max_bytes:
+        if self.max_bytes is not None and cost_bytes >= self.max_bytes:
             return Stop.BYTES
-        if sample.elapsed_s >= self.max_duration_s:
-            return Stop.TIME
-        return None if self.then is None else self.then(sample)
+        return Stop.TIME if elapsed_s >= self.max_duration_s else None

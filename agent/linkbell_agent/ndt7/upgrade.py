@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.ndt7.endpoint import Endpoint
 from linkbell_wire.failures import FailureCode, Operation
-from linkbell_wire.ndt7 import DOWNLOAD_PATH, SUBPROTOCOL, UPLOAD_PATH
+from linkbell_wire.ndt7 import DOWNLOAD_PATH, MAX_STREAMS, STREAMS_HEADER, SUBPROTOCOL, TEST_PARAMETER, UPLOAD_PATH
 from linkbell_wire.version import __version__
 from linkbell_wire.words import Direction
 
@@ -34,16 +34,24 @@ class ServerBusy(NetworkFailure):
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """One attempt: a fresh key, the request that carries it and the answer it asks for."""
+    """One attempt: a fresh key, the request that carries it and the answer it asks for.
+
+    ``test`` names the test that the connection is a stream of: a server that knows of it gives all of them one place.
+    """
 
     endpoint: Endpoint
     direction: Direction
     key: str = field(default_factory=lambda: base64.b64encode(os.urandom(16)).decode())
+    test: str = field(default_factory=lambda: os.urandom(16).hex())
+
+    def another(self) -> "Upgrade":
+        """Return the attempt for one more stream of the same test."""
+        return Upgrade(self.endpoint, self.direction, test=self.test)
 
     def request(self) -> bytes:
         """Return the whole request."""
         return (
-            f"GET {_PATHS[self.direction]}?{_CLIENT} HTTP/1.1\r\n"
+            f"GET {_PATHS[self.direction]}?{_CLIENT}&{TEST_PARAMETER}={self.test} HTTP/1.1\r\n"
             f"Host: {self.endpoint.authority}\r\n"
             f"User-Agent: linkbell-agent/{__version__}\r\n"
             "Connection: Upgrade\r\n"
@@ -54,8 +62,11 @@ class Upgrade:
             "\r\n"
         ).encode("ascii")
 
-    def check(self, head: bytes) -> None:
-        """Accept the answer's ``head`` (up to its empty line) or raise :class:`NetworkFailure`."""
+    def check(self, head: bytes) -> int:
+        """Return how many streams the server offers, by its answer's ``head`` (up to its empty line).
+
+        Raises :class:`NetworkFailure` if that is not the answer asked for.
+        """
         status, headers = _parse(head)
         if status == 503:
             raise ServerBusy(_retry_after(headers.get("retry-after")))
@@ -72,6 +83,7 @@ class Upgrade:
         )
         if not agreed:
             raise protocol_error()
+        return _streams(headers.get(STREAMS_HEADER.lower()))
 
     def _accept(self) -> str:
         digest = hashlib.sha1(self.key.encode() + _GUID, usedforsecurity=False).digest()
@@ -96,6 +108,13 @@ def _parse(head: bytes) -> tuple[int, dict[str, str]]:
             raise protocol_error()
         headers[name.strip().lower()] = value.strip()
     return int(status), headers
+
+
+def _streams(value: str | None) -> int:
+    """Read how many streams a test may have; one, where the server says nothing of it."""
+    if value is None or not (value.isascii() and value.isdecimal() and len(value) < 3):
+        return 1
+    return min(max(1, int(value)), MAX_STREAMS)
 
 
 def _retry_after(value: str | None) -> float | None:

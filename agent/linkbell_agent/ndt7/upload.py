@@ -1,24 +1,21 @@
-"""Upload: we send, the receiver's numbers count; our own kernel's acknowledgements keep them honest."""
+"""Upload: we send, our kernel hears what arrived; the server's own numbers keep that honest."""
 
 import os
-from collections.abc import Callable
 
 from linkbell_agent.classify import network_failure
-from linkbell_agent.ndt7.connection import Connection
-from linkbell_agent.ndt7.exchange import Exchange
-from linkbell_agent.ndt7.rules import Caps
+from linkbell_agent.ndt7.connection import Opened
+from linkbell_agent.ndt7.stream import Owner, Stream
 from linkbell_wire.failures import Operation
 from linkbell_wire.ndt7 import MIN_MESSAGE_BYTES, frames, next_message_size
 from linkbell_wire.ndt7.frames import FrameError, Opcode
+from linkbell_wire.ndt7.tcp_info import TcpInfo
 
-READ_BUFFER_BYTES = 1 << 14
 MAX_MESSAGE_BYTES = 1 << 18
 LONGEST_MESSAGE_S = 0.02
 """Messages grow as ndt7 says, but never to take longer than this at the speed so far: a close frame can only follow a
 whole message, and on a slow line the school would wait and pay for the rest of it."""
 
 SENDS_PER_TURN = 8
-LAST_TICK_S = 0.002
 _ROOM = 14
 """The longest header of a frame; it stands right before the block so that both leave in one call."""
 
@@ -30,44 +27,53 @@ def grow(size: int, sent_bytes: int, elapsed_s: float) -> int:
     return grown if quick and grown <= MAX_MESSAGE_BYTES else size
 
 
-class Upload(Exchange):
+class Upload(Stream):
     """Random bytes, taken for already masked: any bytes are some payload under some mask, and no time goes into XOR."""
-
-    goodbye_s = 0.5
-    """The rest of the last message, and the close frame behind it, get this long to leave and be answered."""
 
     operation = Operation.SEND
 
-    def __init__(self, connection: Connection, caps: Caps, monotonic: Callable[[], float]) -> None:
-        super().__init__(connection, caps, monotonic, READ_BUFFER_BYTES)
-        self._block = bytearray(_ROOM) + os.urandom(MAX_MESSAGE_BYTES)
+    def __init__(self, opened: Opened, owner: Owner) -> None:
+        super().__init__(opened, owner)
+        self._block = bytearray(_ROOM) + os.urandom(MIN_MESSAGE_BYTES)
         self._view = memoryview(self._block)
         self._message_bytes = MIN_MESSAGE_BYTES
         self._begun_bytes = 0
         self._piece = self._view[:0]
-        self._ending.congestion_control = connection.use_bbr()
-        info = connection.info()
-        self._acked_before = (info.bytes_acked or 0) if info is not None else 0
         self._acked = 0
+        self._acked_before = (self.info.bytes_acked or 0) if self.info is not None else 0
+        self._carried_bytes = 0
+        self.congestion_control = self._connection.use_bbr()
 
-    def _begin(self, first_bytes: bytes) -> None:
-        super()._begin(first_bytes)
-        if not self._gone.done():
+    def begin(self) -> None:
+        super().begin()
+        if not self.is_gone:
             self._connection.on_writable(self._writable)
 
-    def _delivered_bytes(self) -> int:
+    def delivered_bytes(self) -> int:
         """Ask the kernel anew: an old number with a new time would be a wrong speed."""
-        info = self._connection.info()
+        self._count_acked(self._connection.info())
+        return min(round(self._acked * self._handed_share()), self._handed_bytes())
+
+    def carried_bytes(self) -> int:
+        return self._carried_bytes
+
+    def cost_bytes(self) -> int:
+        """Leave out what the kernel never sent: it is thrown away when the connection is closed."""
+        info = self._connection.info() or self.info
+        return max(0, self._handed_bytes() - ((info.unsent_bytes or 0) if info is not None else 0))
+
+    def _count(self, info: TcpInfo) -> None:
+        """What came twice was carried twice, though it was no use."""
+        self._count_acked(info)
+        self._carried_bytes = self._acked + (info.sacked_segments + info.duplicate_segments) * info.send_mss_bytes
+
+    def _count_acked(self, info: TcpInfo | None) -> None:
         if info is not None and info.bytes_acked is not None:
             self._acked = info.bytes_acked - self._acked_before
-            carried = self._acked + self._connection.queued_bytes()
-            self._ending.payload_share = min(1.0, self._handed_bytes() / carried) if carried else 1.0
-        return min(round(self._acked * self._ending.payload_share), self._handed_bytes())
 
-    def _cost_bytes(self) -> int:
-        """Leave out what the kernel never sent: it is thrown away when the connection is closed."""
-        info = self._connection.info()
-        return max(0, self._handed_bytes() - ((info.unsent_bytes or 0) if info is not None else 0))
+    def _handed_share(self) -> float:
+        carried = self._acked + self._connection.queued_bytes()
+        return min(1.0, self._handed_bytes() / carried) if carried else 1.0
 
     def _handed_bytes(self) -> int:
         return max(0, self._begun_bytes - len(self._piece))
@@ -77,25 +83,12 @@ class Upload(Exchange):
             raise FrameError("binary messages flow the other way in an upload")
         super()._check()
 
-    def _on_tick(self) -> None:
-        info = self._connection.info()
-        if info is not None:
-            self._ending.own_rtts_s.append(info.rtt_s)
-
     # Writing
 
     def _flush_outbox(self) -> None:
         """Control frames go between messages, never inside one."""
         if not self._piece:
             super()._flush_outbox()
-
-    def _stop_writing(self) -> None:
-        """Wait for the last bytes to arrive, looking often: on a fast line a long tick would be counted as slowness."""
-        self._connection.ignore(readable=False)
-        self._tick_s = LAST_TICK_S
-        if self._ticker is not None:
-            self._ticker.cancel()
-            self._ticker = self._loop.call_later(LAST_TICK_S, self._tick)
 
     def _writable(self) -> None:
         try:
@@ -116,15 +109,17 @@ class Upload(Exchange):
         return sent > 0
 
     def _next_message(self) -> bool:
-        size = grow(self._message_bytes, self._begun_bytes, self._elapsed_s())
+        size = grow(self._message_bytes, self._begun_bytes, self._owner.elapsed_s())
         if size != self._message_bytes or not self._begun_bytes:
             self._connection.limit_unsent(size)  # small on a slow line, where it would take long to leave
         self._message_bytes = size
-        if self._caps.max_bytes is not None:
-            size = min(size, self._caps.max_bytes - self._begun_bytes)
-        if size <= 0 or self._decided.done():
-            self._stop_writing()
+        size = 0 if self._owner.is_decided else self._owner.grant(size)
+        if size <= 0:
+            self._connection.ignore(readable=False)
             return False
+        if _ROOM + size > len(self._block):
+            self._block = bytearray(_ROOM) + os.urandom(size)
+            self._view = memoryview(self._block)
         head = frames.header(Opcode.BINARY, size, os.urandom(4))
         start = _ROOM - len(head)
         self._view[start:_ROOM] = head

@@ -57,7 +57,10 @@ class PingRequest:
 
 @dataclass(frozen=True, slots=True)
 class SpeedRequest:
-    """A speed test against the first of ``servers`` that takes it, download before upload, each within both caps."""
+    """A speed test against the first of ``servers`` that takes it, download before upload, each within both caps.
+
+    It ends as soon as it knows; ``full`` runs it as M-Lab does, one connection for all of the time.
+    """
 
     servers: tuple[SpeedServer, ...]
     trigger: Trigger
@@ -65,6 +68,7 @@ class SpeedRequest:
     upload: bool = True
     max_duration_s: float = 10.0
     max_bytes: int | None = None
+    full: bool = False
 
 
 RequestT_contra = TypeVar("RequestT_contra", contravariant=True)

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 
 from linkbell_agent.ndt7.client import Client, Outcome
 from linkbell_agent.ndt7.endpoint import Endpoint, parse
+from linkbell_agent.ndt7.plateau import Plateau
 from linkbell_agent.ndt7.rules import Caps
 from linkbell_agent.probes.base import ProbeContext, SpeedRequest
 from linkbell_wire.failures import FailureCode
 from linkbell_wire.records import SpeedRecord, SpeedResult
 from linkbell_wire.words import Direction, Engine, ServerScope
+
+STREAMS = 4
+"""One connection seldom fills a lossy or a varying line, and takes long to fill a satellite's; more add little."""
 
 LONGEST_WAIT_S = 15.0
 """Between download and upload another school may have taken our place; it has to give it back within this time."""
@@ -42,7 +46,8 @@ async def speed(request: SpeedRequest, context: ProbeContext) -> SpeedRecord:
     servers = [(parse(server.url), server.scope) for server in request.servers]
     if not servers or not directions:
         raise ValueError("a speed test needs a server and a direction")
-    client = Client(context.uplink, context.clock.monotonic)
+    rule = None if request.full else Plateau
+    client = Client(context.uplink, context.clock.monotonic, rule, STREAMS)
     caps = Caps(request.max_duration_s, request.max_bytes)
     for endpoint, scope in servers:
         attempt = _Attempt(endpoint, scope, await _try(client, endpoint, directions, caps))
@@ -74,9 +79,7 @@ async def _measure_patiently(client: Client, direction: Direction, endpoint: End
 
 def _record(attempt: _Attempt, request: SpeedRequest, context: ProbeContext) -> SpeedRecord:
     idle = [outcome.rtt_idle_s for outcome in attempt.outcomes.values() if outcome.rtt_idle_s is not None]
-    results: dict[Direction, SpeedResult] = {
-        direction: outcome.result for direction, outcome in attempt.outcomes.items()
-    }
+    results = {direction: _dated(outcome, context) for direction, outcome in attempt.outcomes.items()}
     return SpeedRecord(
         **context.stamp(),
         engine=Engine.NDT7,
@@ -87,3 +90,12 @@ def _record(attempt: _Attempt, request: SpeedRequest, context: ProbeContext) -> 
         upload=results.get(Direction.UPLOAD),
         rtt_idle_s=min(idle, default=None),
     )
+
+
+def _dated(outcome: Outcome, context: ProbeContext) -> SpeedResult:
+    """Say when the window ended on the clock that the collector dates records by."""
+    if outcome.window is None:
+        return outcome.result
+    ago_s = context.clock.monotonic() - outcome.window[1]
+    end_s = max(0.0, context.clock.now().boottime_s - ago_s)
+    return outcome.result.model_copy(update={"window_end_boottime_s": round(end_s, 3)})

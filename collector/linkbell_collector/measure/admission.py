@@ -1,8 +1,11 @@
 """Only as many tests at once as the server's line can carry: two tests on a full line would both read low."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+from linkbell_wire.ndt7 import MAX_STREAMS
 
 
 class NoSlotError(Exception):
@@ -13,6 +16,12 @@ class NoSlotError(Exception):
         self.retry_after_s = retry_after_s
 
 
+@dataclass(slots=True)
+class _Slot:
+    since_s: float
+    streams: int
+
+
 class Slots:
     """At most ``limit`` tests at once, each of which holds its slot for ``longest_s`` seconds at the very most."""
 
@@ -20,7 +29,7 @@ class Slots:
         self._limit = limit
         self._longest_s = longest_s
         self._monotonic = monotonic
-        self._taken: dict[object, float] = {}
+        self._taken: dict[Hashable, _Slot] = {}
 
     @property
     def taken(self) -> int:
@@ -28,15 +37,33 @@ class Slots:
         return len(self._taken)
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Hold a slot for the length of a ``with`` block. Raises :class:`NoSlotError` if none is free."""
-        now = self._monotonic()
-        if len(self._taken) >= self._limit:
-            first_free = min(self._taken.values(), default=now) + self._longest_s
-            raise NoSlotError(max(1, math.ceil(first_free - now)))
-        slot = object()
-        self._taken[slot] = now
+    def hold(self, test: Hashable | None = None) -> Iterator[None]:
+        """Hold a slot for the length of a ``with`` block. Raises :class:`NoSlotError` if none is free.
+
+        Streams of the same ``test`` share its slot, up to :data:`~linkbell_wire.ndt7.MAX_STREAMS` of them; none may
+        join a test that must be over soon, or one client could keep a slot for ever.
+        """
+        key: Hashable = object() if test is None else test
+        slot = self._slot(key)
+        slot.streams += 1
         try:
             yield
         finally:
-            del self._taken[slot]
+            slot.streams -= 1
+            if slot.streams == 0:
+                del self._taken[key]
+
+    def _slot(self, key: Hashable) -> _Slot:
+        now = self._monotonic()
+        slot = self._taken.get(key)
+        if slot is not None:
+            if slot.streams >= MAX_STREAMS or now - slot.since_s > self._longest_s / 2:
+                raise NoSlotError(self._first_free_s(now))
+            return slot
+        if len(self._taken) >= self._limit:
+            raise NoSlotError(self._first_free_s(now))
+        return self._taken.setdefault(key, _Slot(now, 0))
+
+    def _first_free_s(self, now: float) -> int:
+        first_free = min((slot.since_s for slot in self._taken.values()), default=now) + self._longest_s
+        return max(1, math.ceil(first_free - now))

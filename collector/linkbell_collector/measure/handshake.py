@@ -3,18 +3,20 @@
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from linkbell_wire.errors import ErrorCode, ErrorReply
-from linkbell_wire.ndt7 import SUBPROTOCOL
+from linkbell_wire.ndt7 import MAX_STREAMS, STREAMS_HEADER, SUBPROTOCOL, TEST_PARAMETER
 
 MAX_QUERY_BYTES = 4096
 EARLY_EXIT_VALUE = "250"
 """The only value ndt7 knows: end the download at 250 MB."""
 EARLY_EXIT_BYTES = 250_000_000
 
+_TEST = re.compile(r"[0-9a-f]{16,64}")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _USE_A_CLIENT = "This URL is for ndt7 clients: linkbell-agent speed, ndt7-client or @m-lab/ndt7."
 
@@ -25,6 +27,8 @@ class Accepted:
 
     headers: Mapping[str, str]
     early_exit_bytes: int | None = None
+    test: str | None = None
+    """The client's name for the test that this connection is one stream of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +53,23 @@ def consider(headers: Mapping[str, str], query: str, *, download: bool) -> Accep
         return _refused(f"The header Sec-WebSocket-Protocol must offer {SUBPROTOCOL}.")
     if len(query) > MAX_QUERY_BYTES:
         return _refused(f"The query is longer than {MAX_QUERY_BYTES} bytes.")
-    early_exit = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "early_exit"]
+    parameters = parse_qsl(query, keep_blank_values=True)
+    early_exit = [value for name, value in parameters if name == "early_exit"]
     if early_exit and (not download or early_exit != [EARLY_EXIT_VALUE]):
         return _refused(f"early_exit is for downloads and may only be {EARLY_EXIT_VALUE}.")
+    test = next((value for name, value in parameters if name == TEST_PARAMETER), None)
+    if test is not None and not _TEST.fullmatch(test):
+        return _refused(f"{TEST_PARAMETER} must be 16 to 64 hexadecimal digits.")
     # No Sec-WebSocket-Extensions in the answer: compression, where offered, is thereby declined.
-    return Accepted(
-        {
-            "Connection": "Upgrade",
-            "Upgrade": "websocket",
-            "Sec-WebSocket-Accept": accept_key(key),
-            "Sec-WebSocket-Protocol": SUBPROTOCOL,
-        },
-        EARLY_EXIT_BYTES if early_exit else None,
-    )
+    answer = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Accept": accept_key(key),
+        "Sec-WebSocket-Protocol": SUBPROTOCOL,
+    }
+    if test is not None:
+        answer[STREAMS_HEADER] = str(MAX_STREAMS)
+    return Accepted(answer, EARLY_EXIT_BYTES if early_exit else None, test)
 
 
 def accept_key(key: str) -> str:

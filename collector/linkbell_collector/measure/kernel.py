@@ -10,7 +10,10 @@ from linkbell_wire.ndt7 import tcp_info
 
 BBR = b"bbr"
 NOTSENT_BYTES = 1 << 18
-"""Unsent bytes the kernel may hold per connection: enough for a fast line, little enough to stop soon."""
+LEAST_NOTSENT_BYTES = 1 << 14
+NOTSENT_S = 0.05
+"""Unsent bytes the kernel may hold per connection: so much of the line's time. What waits there delays the
+measurements behind it, and a slow line would still be busy with it when the test is over."""
 
 _TCP_NOTSENT_LOWAT = 25  # include/uapi/linux/tcp.h; Python 3.11 has the name only on some builds
 _TCP_CONGESTION = getattr(socket, "TCP_CONGESTION", 13)
@@ -39,6 +42,12 @@ class KernelSocket:
         if bbr:
             with contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_CONGESTION, BBR)
+
+    def limit_unsent(self, bps: float) -> None:
+        """Fit the unsent backlog to a speed in bits per second."""
+        size = round(min(max(bps / 8 * NOTSENT_S, LEAST_NOTSENT_BYTES), NOTSENT_BYTES))
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, size)
 
     def info(self) -> tcp_info.TcpInfo | None:
         """Return the kernel's view of the connection, ``None`` if it is gone."""

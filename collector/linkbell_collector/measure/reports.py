@@ -2,7 +2,7 @@
 
 from random import Random
 
-from linkbell_wire.ndt7.measurement import ConnectionInfo, Measurement, TcpInfoMessage
+from linkbell_wire.ndt7.measurement import ConnectionInfo, GroupInfo, Measurement, TcpInfoMessage
 from linkbell_wire.ndt7.tcp_info import TcpInfo
 from linkbell_wire.words import Direction
 
@@ -16,9 +16,16 @@ def next_interval_s(dice: Random, mean_s: float) -> float:
     return min(max(dice.expovariate(1 / mean_s), SHORTEST * mean_s), LONGEST * mean_s)
 
 
-def report(direction: Direction, connection: ConnectionInfo, info: TcpInfo | None, elapsed_s: float) -> Measurement:
+def report(
+    direction: Direction,
+    connection: ConnectionInfo,
+    info: TcpInfo | None,
+    elapsed_s: float,
+    group: GroupInfo | None = None,
+) -> Measurement:
     """Return one message; ``info`` of ``None`` leaves TCPInfo out, as nothing true could be said."""
     return Measurement(
+        group=group,
         connection=connection,
         tcp=None if info is None else _tcp_info(info, round(elapsed_s * 1e6)),
         origin="server",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from linkbell_collector.measure.group import Group
 from linkbell_collector.measure.kernel import KernelSocket
 from linkbell_collector.measure.metrics import Outcome
 from linkbell_collector.measure.reports import FloodGuard, next_interval_s, report
@@ -23,6 +24,9 @@ UPLOAD_BUFFER_BYTES = 1 << 18
 DOWNLOAD_BUFFER_BYTES = 1 << 12
 WRITE_HIGH_BYTES = 1 << 16
 """Above this much unsent the sender waits: one message at most lies in this process."""
+
+LONGEST_MESSAGE_S = 0.02
+"""Messages grow only while one takes no longer than this: measurements and the close frame wait behind it."""
 
 MESSAGES_PER_TURN = 4
 """So many messages, then the other connections of this process have their turn."""
@@ -45,6 +49,8 @@ class Plan:
     timings: Timings
     connection: ConnectionInfo
     early_exit_bytes: int | None = None
+    group: Group | None = None
+    """The other streams of the same test, where the client said that it has any."""
 
 
 class Session(asyncio.BufferedProtocol):
@@ -68,11 +74,22 @@ class Session(asyncio.BufferedProtocol):
         self._texts = FloodGuard(TEXT_BURST, TEXTS_PER_S)
         self._controls = FloodGuard(CONTROL_BURST, CONTROLS_PER_S)
         self._dice = Random()  # noqa: S311 - spreads messages over time, keeps no secret
+        self._received_bytes = 0
+        if plan.group is not None:
+            plan.group.members.append(self)
 
     @property
     def payload_bytes(self) -> int:
         """Payload that went through so far."""
         return self._reader.payload_bytes
+
+    @property
+    def received_bytes(self) -> int:
+        """TCP bytes that came in so far, request and frame headers included."""
+        info = self._kernel.info()
+        if info is not None and info.bytes_received is not None:
+            self._received_bytes = info.bytes_received
+        return self._received_bytes
 
     def begin(self) -> None:
         """Take the connection over. Must follow the 101 without an ``await`` between."""
@@ -84,7 +101,8 @@ class Session(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES, low=0)
         self._later("hard_stop", timings.hard_stop_s, self._hard_stop)
         self._later("end", timings.test_s, lambda: self.finish(Outcome.COMPLETED, "Done"))
-        self._later("report", timings.interval_s, self._report)
+        if self._speaks():
+            self._later("report", timings.interval_s, self._report)
 
     def finish(self, outcome: Outcome, reason: str, code: int = frames.CLOSE_NORMAL) -> None:
         """End the test: last measurement, close frame, then the client's turn until the hard stop."""
@@ -92,7 +110,8 @@ class Session(asyncio.BufferedProtocol):
             return
         self._outcome = outcome
         self._cancel("end", "report")
-        self._send_report()
+        if self._speaks():
+            self._send_report()
         self._send(Opcode.CLOSE, frames.close_payload(code, reason))
 
     def abort(self) -> None:
@@ -124,6 +143,7 @@ class Session(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Free everything, and let aiohttp's protocol know, which forgets the connection only then."""
         self._cancel(*list(self._timers))
+        self._received_bytes = self.received_bytes
         self._kernel.close()
         if not self.ended.done():
             self.ended.set_result(self._outcome or Outcome.CONNECTION_LOST)
@@ -163,8 +183,15 @@ class Session(asyncio.BufferedProtocol):
         if not self._transport.is_closing():
             self._transport.write(frames.message(opcode, payload))
 
+    def _speaks(self) -> bool:
+        """Whether this stream sends measurements. In an upload each costs an answer on the very line it is about."""
+        group = self._plan.group
+        return group is None or self._plan.direction is Direction.DOWNLOAD or group.is_first(self)
+
     def _send_report(self) -> None:
-        message = report(self._plan.direction, self._plan.connection, self._kernel.info(), self._elapsed_s())
+        elapsed_s, group = self._elapsed_s(), self._plan.group
+        together = None if group is None or not group.is_first(self) else group.info(elapsed_s)
+        message = report(self._plan.direction, self._plan.connection, self._kernel.info(), elapsed_s, together)
         self._send(Opcode.TEXT, message.to_json())
 
     def _report(self) -> None:
@@ -224,6 +251,7 @@ class Download(Session):
         self._payload = payload
         self._message_bytes = MIN_MESSAGE_BYTES
         self._sent_bytes = 0
+        self._fitted_at_bytes = 0
         self._paused = False
 
     @property
@@ -264,12 +292,27 @@ class Download(Session):
         self._loop.call_soon(self._pump)
 
     def _send_message(self) -> None:
-        self._message_bytes = next_message_size(self._message_bytes, self._sent_bytes)
-        size = self._message_bytes
+        size = self._grow()
         # Not writelines(): asyncio's forgets to pause the protocol in Python 3.12.0 to 3.13.0 (CVE-2024-12254).
         self._transport.write(frames.header(Opcode.BINARY, size))
         self._transport.write(self._payload[:size])
         self._sent_bytes += size
+
+    def _grow(self) -> int:
+        """Return the size of the next message: as ndt7 says, as long as one leaves in a moment."""
+        size = next_message_size(self._message_bytes, self._sent_bytes)
+        if self._sent_bytes - self._fitted_at_bytes >= self._fitted_at_bytes:
+            self._fitted_at_bytes = max(self._sent_bytes, 1)
+            self._kernel.limit_unsent(self._bps())
+        if size > self._message_bytes and size * 8 <= self._bps() * LONGEST_MESSAGE_S:
+            self._message_bytes = size
+        return self._message_bytes
+
+    def _bps(self) -> float:
+        """Return the speed so far, or the present one where the kernel knows a higher: tests begin slowly."""
+        info, elapsed_s = self._kernel.info(), self._elapsed_s()
+        present = 0.0 if info is None else info.delivery_rate_bps or 0.0
+        return max(present, self._sent_bytes * 8 / elapsed_s if elapsed_s > 0 else 0.0)
 
     def _has_sent_enough(self) -> bool:
         enough = self._plan.early_exit_bytes

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,6 +11,7 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from linkbell_collector.measure.admission import NoSlotError, Slots
+from linkbell_collector.measure.group import Group, Groups
 from linkbell_collector.measure.handshake import Accepted, Refused, consider
 from linkbell_collector.measure.kernel import KernelSocket
 from linkbell_collector.measure.metrics import Metrics, Outcome, Refusal
@@ -42,6 +43,7 @@ class Web:
         self._settings = settings
         self._line = line
         self._sessions: set[Session] = set()
+        self._groups = Groups()
         self._stopping = False
 
     def application(self) -> web.Application:
@@ -88,9 +90,11 @@ class Web:
         if self._stopping:
             self._line.metrics.refused.labels(Refusal.SHUTDOWN).inc()
             return _busy("The measurement server is stopping.", round(self._settings.drain_s) + 1)
+        # With the address: nobody may join another's test by its name.
+        test = None if verdict.test is None else (request.remote, direction, verdict.test)
         try:
-            with self._line.slots.hold():
-                return await self._run(request, direction, verdict)
+            with self._line.slots.hold(test):
+                return await self._run(request, direction, verdict, test)
         except NoSlotError as error:
             self._line.metrics.refused.labels(Refusal.BUSY).inc()
             return _busy(
@@ -98,13 +102,26 @@ class Web:
                 error.retry_after_s,
             )
 
-    async def _run(self, request: web.Request, direction: Direction, accepted: Accepted) -> web.StreamResponse:
+    async def _run(
+        self, request: web.Request, direction: Direction, accepted: Accepted, test: Hashable | None
+    ) -> web.StreamResponse:
+        group = None if test is None else self._groups.enter(test)
+        try:
+            return await self._run_stream(request, direction, accepted, group)
+        finally:
+            if test is not None:
+                self._groups.leave(test)
+
+    async def _run_stream(
+        self, request: web.Request, direction: Direction, accepted: Accepted, group: Group | None
+    ) -> web.StreamResponse:
         response = web.StreamResponse(status=101, headers=accepted.headers)
         response.force_close()
-        session = self._session(request, direction, accepted)
+        session = self._session(request, direction, accepted, group)
         self._sessions.add(session)
+        is_test = group is None or group.is_first(session)  # its other streams are no tests of their own
         in_progress = self._line.metrics.in_progress.labels(direction)
-        in_progress.inc()
+        in_progress.inc(is_test)
         try:
             writer = await response.prepare(request)
             if writer is not None:
@@ -112,19 +129,19 @@ class Web:
             session.begin()
             outcome = await session.ended
         finally:
-            in_progress.dec()
+            in_progress.dec(is_test)
             self._sessions.discard(session)
-        self._line.metrics.tests.labels(direction, outcome).inc()
+        self._line.metrics.tests.labels(direction, outcome).inc(is_test)
         self._line.metrics.payload_bytes.labels(direction).inc(session.payload_bytes)
         return response
 
-    def _session(self, request: web.Request, direction: Direction, accepted: Accepted) -> Session:
+    def _session(self, request: web.Request, direction: Direction, accepted: Accepted, group: Group | None) -> Session:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client left before its test began")
         kernel = KernelSocket(transport.get_extra_info("socket"))
         kernel.tune(bbr=self._line.bbr)
-        plan = Plan(direction, self._settings.timings, _connection_info(transport), accepted.early_exit_bytes)
+        plan = Plan(direction, self._settings.timings, _connection_info(transport), accepted.early_exit_bytes, group)
         previous = cast(asyncio.Protocol, request.protocol)
         if direction is Direction.DOWNLOAD:
             return Download(transport, previous, kernel, plan, self._line.payload)

@@ -9,7 +9,8 @@ import pytest
 from linkbell_agent.ndt7.client import Client, Outcome
 from linkbell_agent.ndt7.endpoint import Endpoint
 from linkbell_agent.ndt7.exchange import STALL_S
-from linkbell_agent.ndt7.rules import Caps, Sample
+from linkbell_agent.ndt7.plateau import Plateau
+from linkbell_agent.ndt7.rules import Caps, Estimate, Sample
 from linkbell_agent.net import Uplink
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.ndt7 import frames
@@ -162,24 +163,68 @@ async def test_a_server_that_never_stops_is_cut_off() -> None:
     outcome = await measure(servers.never_stops_sending, caps=Caps(0.5))
     assert outcome.result.stop is Stop.TIME
     assert 0.5 <= outcome.result.duration_s < 0.6
-    assert time.monotonic() - began < 0.8
+    assert time.monotonic() - began < 1.5
+
+
+class AfterAWhile:
+    """A rule that ends a test after 0.3 s, and keeps what it saw."""
+
+    def __init__(self, rtt_s: float) -> None:
+        self.estimate: Estimate | None = None
+        self.samples: list[Sample] = []
+
+    def __call__(self, sample: Sample) -> Stop | None:
+        self.samples.append(sample)
+        if sample.elapsed_s < 0.3 or sample.bytes == 0:
+            return None
+        self.estimate = Estimate(8e6, 7e6, 9e6, 0.1, sample.elapsed_s)
+        return Stop.STABLE
 
 
 @pytest.mark.parametrize("direction", [DOWN, UP])
 async def test_a_rule_sees_samples_that_only_grow_and_may_end_the_test(direction: Direction) -> None:
-    samples: list[Sample] = []
+    rules: list[AfterAWhile] = []
 
-    def rule(sample: Sample) -> Stop | None:
-        samples.append(sample)
-        return Stop.STABLE if sample.elapsed_s > 0.3 and sample.bytes > 0 else None
+    def make_rule(rtt_s: float) -> AfterAWhile:
+        rules.append(AfterAWhile(rtt_s))
+        return rules[-1]
 
     behaviour = servers.never_stops_sending if direction is DOWN else servers.swallows_then("close", 20)
-    result = (await measure(behaviour, direction, Caps(5.0, then=rule))).result
+    client = Client(Uplink(), time.monotonic, make_rule)
+    async with serving(behaviour) as server, asyncio.timeout(15):
+        outcome = await client.measure(direction, Endpoint("127.0.0.1", server.port), Caps(5.0))
+    result, samples = outcome.result, rules[0].samples
     assert result.stop is Stop.STABLE
-    assert 0.3 < result.duration_s < 0.6
+    assert result.bps == pytest.approx(8e6, rel=0.01)  # less frame headers
+    assert 0.3 <= result.duration_s < 0.6
     assert len(samples) >= 6
     assert samples == sorted(samples, key=lambda sample: (sample.elapsed_s, sample.bytes))
-    assert result.duration_s == samples[-1].elapsed_s
+
+
+@pytest.mark.parametrize("direction", [DOWN, UP])
+async def test_what_came_after_the_stop_is_a_cost_and_no_sample(direction: Direction) -> None:
+    rule = AfterAWhile(0.0)
+    behaviour = servers.floods_then("stall", 0.2) if direction is DOWN else servers.swallows_then("close", 20)
+    client = Client(Uplink(), time.monotonic, lambda _: rule)
+    async with serving(behaviour) as server, asyncio.timeout(15):
+        outcome = await client.measure(direction, Endpoint("127.0.0.1", server.port), Caps(5.0))
+    assert 0.5 * outcome.result.bytes < rule.samples[-1].bytes <= 1.01 * outcome.result.bytes
+
+
+async def test_a_test_that_is_cut_while_it_speeds_up_has_no_number() -> None:
+    client = Client(Uplink(), time.monotonic, Plateau)
+    async with serving(servers.never_stops_sending) as server, asyncio.timeout(15):
+        outcome = await client.measure(DOWN, Endpoint("127.0.0.1", server.port), Caps(0.15))
+    assert outcome.result.failure == Failure(operation=Operation.RECEIVE, code=FailureCode.INCONCLUSIVE)
+    assert outcome.result.bytes > 0
+
+
+async def test_a_server_that_offers_no_streams_is_asked_for_none() -> None:
+    client = Client(Uplink(), time.monotonic, Plateau, streams=4)
+    async with serving(servers.never_stops_sending) as server, asyncio.timeout(15):
+        outcome = await client.measure(DOWN, Endpoint("127.0.0.1", server.port), Caps(5.0))
+    assert outcome.result.streams == 1
+    assert len(server.requests) == 1
 
 
 async def test_a_byte_cap_ends_a_download_soon() -> None:

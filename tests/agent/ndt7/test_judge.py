@@ -4,15 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkbell_agent.ndt7.exchange import Claim, Ending
-from linkbell_agent.ndt7.judge import judge
-from linkbell_agent.ndt7.rules import Caps, Sample
+from linkbell_agent.ndt7 import judge as judging
+from linkbell_agent.ndt7.exchange import Ending
+from linkbell_agent.ndt7.rules import Caps, Estimate, Sample
+from linkbell_agent.ndt7.stream import Claim
 from linkbell_agent.ndt7.upload import grow
 from linkbell_wire.failures import Failure, FailureCode, Operation
-from linkbell_wire.ndt7.measurement import TcpInfoMessage
+from linkbell_wire.ndt7.measurement import GroupInfo, TcpInfoMessage
+from linkbell_wire.records import SpeedResult
 from linkbell_wire.words import Direction, Stop
 
 DOWN, UP = Direction.DOWNLOAD, Direction.UPLOAD
+
+
+def judge(direction: Direction, ending: Ending, max_duration_s: float) -> SpeedResult:
+    return judging.judge(direction, ending, max_duration_s).result
 
 
 def claim(arrived_s: float, **tcp: int) -> Claim:
@@ -148,13 +154,66 @@ def test_whatever_a_server_claims_the_result_can_be_recorded_and_no_claim_makes_
         assert result.bps <= count * 8 / elapsed_s * 1.1
 
 
-def test_caps_hold_before_any_other_rule_is_asked() -> None:
-    caps = Caps(10.0, 1000, then=lambda sample: Stop.STABLE if sample.elapsed_s > 3 else None)
-    assert caps(Sample(1.0, 999)) is None
-    assert caps(Sample(1.0, 1000)) is Stop.BYTES
-    assert caps(Sample(10.0, 10)) is Stop.TIME
-    assert caps(Sample(3.5, 10)) is Stop.STABLE
-    assert Caps(10.0)(Sample(9.9, 10**15)) is None
+@pytest.mark.parametrize(
+    ("elapsed_s", "cost_bytes", "stop"),
+    [(9.9, 999, None), (1.0, 1000, Stop.BYTES), (10.0, 10, Stop.TIME), (10.0, 1000, Stop.BYTES)],
+)
+def test_caps_hold(elapsed_s: float, cost_bytes: int, stop: Stop | None) -> None:
+    assert Caps(10.0, 1000)(elapsed_s, cost_bytes) is stop
+    assert Caps(10.0)(9.9, 10**15) is None
+
+
+def ruled(estimate: Estimate | None, *claims: Claim, stop: Stop = Stop.STABLE, split: bool = False) -> Ending:
+    made = ending(stop, 1.5, 10**6, *claims)
+    made.is_ruled, made.estimate, made.is_split, made.started_s = True, estimate, split, 100.0
+    return made
+
+
+SEEN = Estimate(bps=8e6, low_bps=7.9e6, high_bps=8.1e6, start_s=0.5, end_s=1.5)
+
+
+def test_a_rules_estimate_is_the_speed_of_its_window() -> None:
+    judged = judging.judge(DOWN, ruled(SEEN), 10.0)
+    result = judged.result
+    assert (result.bps, result.bps_low, result.bps_high, result.window_s) == (8e6, 7.9e6, 8.1e6, 1.0)
+    assert (result.stop, result.duration_s) == (Stop.STABLE, 1.5)
+    assert judged.window == (100.5, 101.5)
+
+
+@pytest.mark.parametrize("stop", [Stop.TIME, Stop.BYTES])
+def test_a_ramp_that_was_cut_short_gives_no_number(stop: Stop) -> None:
+    result = judge(DOWN, ruled(None, stop=stop), 10.0)
+    assert result.failure == Failure(operation=Operation.RECEIVE, code=FailureCode.INCONCLUSIVE)
+    assert result.bps is None
+
+
+def test_a_server_that_ends_early_is_believed_once_the_line_was_seen_full() -> None:
+    assert judge(DOWN, ruled(SEEN, stop=Stop.SERVER), 10.0).bps == 8e6
+
+
+def together(arrived_s: float, received: int, elapsed_us: int) -> Claim:
+    group = GroupInfo(streams=4, elapsed_us=elapsed_us, bytes_received=received)
+    return Claim(arrived_s, TcpInfoMessage(bytes_received=1, elapsed_us=1), group)
+
+
+@pytest.mark.parametrize(
+    ("claims", "split", "bps"),
+    [
+        pytest.param(
+            (together(0.6, 0, 600_000), together(1.4, 400_000, 1_400_000)), True, 4e6, id="a box acknowledges"
+        ),
+        pytest.param((together(0.6, 0, 600_000), together(1.4, 400_000, 1_400_000)), False, 8e6, id="a lie"),
+        pytest.param((together(0.6, 0, 600_000), together(1.4, 9 * 10**6, 1_400_000)), True, 8e6, id="boasting"),
+        pytest.param((together(0.6, 0, 0), together(1.4, 400_000, 9_000_000)), True, 8e6, id="another clock"),
+        pytest.param((together(1.4, 400_000, 1_400_000),), True, 8e6, id="speaks once"),
+        pytest.param((together(0.1, 0, 100_000), together(0.6, 0, 600_000)), True, 8e6, id="too little of the window"),
+        pytest.param((), True, 8e6, id="says nothing"),
+    ],
+)
+def test_an_upload_through_a_box_that_acknowledges_early_is_what_the_server_received(
+    claims: tuple[Claim, ...], split: bool, bps: float
+) -> None:
+    assert judge(UP, ruled(SEEN, *claims, split=split), 10.0).bps == pytest.approx(bps)
 
 
 @pytest.mark.parametrize(

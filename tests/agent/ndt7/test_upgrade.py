@@ -40,6 +40,30 @@ def test_every_request_has_a_key_of_its_own() -> None:
     assert Upgrade(endpoint, Direction.UPLOAD).key != Upgrade(endpoint, Direction.UPLOAD).key
 
 
+def test_streams_of_one_test_share_its_name_and_not_their_key() -> None:
+    other = UPGRADE.another()
+    assert f"linkbell_test={UPGRADE.test} HTTP/1.1" in UPGRADE.request().decode()
+    assert (other.test, other.endpoint, other.direction) == (UPGRADE.test, UPGRADE.endpoint, UPGRADE.direction)
+    assert other.key != UPGRADE.key
+
+
+@pytest.mark.parametrize(
+    ("header", "streams"),
+    [
+        ("", 1),
+        ("\r\nLinkbell-Streams: 4", 4),
+        ("\r\nlinkbell-streams: 8", 8),
+        ("\r\nLinkbell-Streams: 99", 8),
+        ("\r\nLinkbell-Streams: 0", 1),
+        ("\r\nLinkbell-Streams: -3", 1),
+        ("\r\nLinkbell-Streams: many", 1),
+        ("\r\nLinkbell-Streams: 1000000000000", 1),
+    ],
+)
+def test_a_server_offers_as_many_streams_as_it_says_within_reason(header: str, streams: int) -> None:
+    assert UPGRADE.check((GOOD + header).encode()) == streams
+
+
 def test_the_right_answer_is_accepted() -> None:
     UPGRADE.check(GOOD.encode())
     UPGRADE.check(GOOD.replace("Upgrade: websocket", "UPGRADE:WebSocket").encode())

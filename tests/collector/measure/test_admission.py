@@ -1,8 +1,11 @@
 """Slots: never more than the limit, free again however the test ended."""
 
+import contextlib
+
 import pytest
 
 from linkbell_collector.measure.admission import NoSlotError, Slots
+from linkbell_wire.ndt7 import MAX_STREAMS
 
 
 class Hands:
@@ -44,3 +47,33 @@ def test_a_slot_is_free_again_after_an_exception() -> None:
         raise ZeroDivisionError
     with slots.hold():
         assert slots.taken == 1
+
+
+def test_streams_of_one_test_share_its_slot_and_the_last_frees_it() -> None:
+    slots = Slots(1, 13.0, Hands())
+    with slots.hold("mine"):
+        with slots.hold("mine"):
+            assert slots.taken == 1
+        with pytest.raises(NoSlotError), slots.hold("another"):
+            pass
+        assert slots.taken == 1
+    with slots.hold("another"):
+        assert slots.taken == 1
+
+
+def test_a_test_has_no_more_streams_than_allowed() -> None:
+    slots = Slots(1, 13.0, Hands())
+    with contextlib.ExitStack() as streams:
+        for _ in range(MAX_STREAMS):
+            streams.enter_context(slots.hold("mine"))
+        with pytest.raises(NoSlotError):
+            streams.enter_context(slots.hold("mine"))
+
+
+def test_nobody_keeps_a_slot_for_ever_by_adding_streams() -> None:
+    clock = Hands()
+    slots = Slots(1, 13.0, clock)
+    with slots.hold("mine"):
+        clock.now_s += 6.6
+        with pytest.raises(NoSlotError), slots.hold("mine"):
+            pass

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from linkbell_agent.ndt7 import connection, download, exchange, judge, upload
+from linkbell_agent.ndt7 import connection, exchange, judge, stream
 from linkbell_collector.measure import command
 from linkbell_collector.measure.metrics import Metrics, Outcome, Refusal
 from linkbell_wire.records import SpeedResult
@@ -45,9 +45,9 @@ def test_the_page_explains_the_field(field: str) -> None:
     "limit",
     [
         f"| TLS | {connection.UPGRADE_TIMEOUT_S:g} s |",
-        f"{download.Download.goodbye_s:g} s after a download, {upload.Upload.goodbye_s:g} s after an upload",
+        f"{exchange.LONGEST_GOODBYE_S:g} s at most",
         f"Nothing moving for {exchange.STALL_S:g} seconds",
-        f"More than {exchange.MAX_TEXTS} texts",
+        f"More than {stream.MAX_TEXTS} texts",
         f"ends before {judge.LEAST_ELAPSED_S:g} seconds",
         f"Less than {judge.LEAST_BYTES} bytes",
         f"not more than {judge.CLAIM_SURPLUS:g} times",

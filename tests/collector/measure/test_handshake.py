@@ -86,3 +86,18 @@ def test_queries_that_are_refused(query: str, download: bool) -> None:
     verdict = consider(GOOD, query, download=download)
     assert isinstance(verdict, Refused)
     assert verdict.status == 400
+
+
+def test_a_client_that_names_its_test_is_offered_streams_and_no_other_is() -> None:
+    named = consider(GOOD, "linkbell_test=0123456789abcdef", download=False)
+    assert isinstance(named, Accepted)
+    assert (named.test, named.headers["Linkbell-Streams"]) == ("0123456789abcdef", "8")
+    other = consider(GOOD, "client_name=ndt7-client", download=False)
+    assert isinstance(other, Accepted)
+    assert other.test is None
+    assert "Linkbell-Streams" not in other.headers
+
+
+@pytest.mark.parametrize("name", ["", "short", "0123456789abcdeg", "0" * 65, "0123456789ABCDEF"])
+def test_a_test_has_a_name_that_can_be_one(name: str) -> None:
+    assert isinstance(consider(GOOD, f"linkbell_test={name}", download=True), Refused)

@@ -313,3 +313,29 @@ async def test_a_server_on_ipv6_says_so_in_its_url() -> None:
     await server.start()
     assert server.url == f"http://[::1]:{server.port}"
     await server.stop()
+
+
+async def test_streams_of_an_upload_share_a_place_and_the_first_reports_for_all(start: Start) -> None:
+    server = await start(max_tests=1, timings=LONG)
+    path = f"{UPLOAD_PATH}?linkbell_test=0123456789abcdef"
+    block = frames.header(Opcode.BINARY, 1 << 16, b"abcd") + bytes(1 << 16)
+    async with open_peer(server.port) as first, open_peer(server.port) as second, open_peer(server.port) as stranger:
+        assert (await first.ask(handshake(path))).headers["linkbell-streams"] == "8"
+        assert (await second.ask(handshake(path))).status == 101
+        assert (await stranger.ask(handshake(UPLOAD_PATH))).status == 503
+        second.writer.write(block * 4)
+        report: dict[str, Any] = {}
+        async with asyncio.timeout(5):
+            async for frame in first.messages():
+                report = json.loads(frame.payload) if frame.opcode is Opcode.TEXT else report
+                if report.get("LinkbellGroup", {}).get("BytesReceived", 0) > 4 << 16:
+                    break
+        assert report["LinkbellGroup"]["Streams"] == 2
+        assert report["TCPInfo"]["BytesReceived"] < 4 << 16
+        first.send(Opcode.CLOSE, frames.close_payload(1000))
+        second.send(Opcode.CLOSE, frames.close_payload(1000))
+        kinds = [frame.opcode async for frame in second.messages()]
+        assert kinds == [Opcode.CLOSE]
+    await ended(server, "upload", "client_closed")
+    async with open_peer(server.port) as next_one:
+        assert (await next_one.ask(handshake(UPLOAD_PATH))).status == 101

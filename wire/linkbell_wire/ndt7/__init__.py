@@ -32,6 +32,14 @@ GROWTH_FRACTION = 16
 MEASUREMENT_INTERVAL_S = 0.25
 """Mean distance of two measurements; at most ten a second are allowed."""
 
+TEST_PARAMETER = "linkbell_test"
+"""Query parameter of our own: connections with the same value, from the same address, are streams of one test."""
+
+STREAMS_HEADER = "Linkbell-Streams"
+"""Header of our server's answer: how many streams a test may have. Other servers do not send it: one."""
+
+MAX_STREAMS = 8
+
 
 def next_message_size(size: int, sent_bytes: int) -> int:
     """Return the size of the next binary message, given the last size and all payload bytes sent so far."""

@@ -47,12 +47,21 @@ class TcpInfoMessage(_Message):
     sndbuf_limited_us: _Counter | None = Field(default=None, alias="SndBufLimited")
 
 
+class GroupInfo(_Message):
+    """Our own: what all streams of a test received together, sent on the first of them. ``bytes`` are TCP's."""
+
+    streams: Annotated[int, Field(ge=1, le=64)] = Field(alias="Streams")
+    elapsed_us: _Counter = Field(alias="ElapsedTime")
+    bytes_received: _Counter = Field(alias="BytesReceived")
+
+
 class Measurement(_Message):
     """One text message."""
 
     app: AppInfo | None = Field(default=None, alias="AppInfo")
     connection: ConnectionInfo | None = Field(default=None, alias="ConnectionInfo")
     tcp: TcpInfoMessage | None = Field(default=None, alias="TCPInfo")
+    group: GroupInfo | None = Field(default=None, alias="LinkbellGroup")
     origin: Literal["client", "server"] | None = Field(default=None, alias="Origin")
     test: Literal["download", "upload"] | None = Field(default=None, alias="Test")
 

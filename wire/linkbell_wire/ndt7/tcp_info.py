@@ -32,10 +32,18 @@ class TcpInfo:
     bytes_retransmitted: int | None
     unsent_bytes: int | None
     data_segments_in: int | None = None
-    """Segments with payload that arrived, retransmitted and out-of-order ones included: what the line delivered."""
+    """Segments with payload that came, sent again and out-of-order ones included."""
+    out_of_order_segments_in: int | None = None
+    """Those of them that came before one that is still missing."""
     delivered_segments: int | None = None
     """Segments the peer has told us of, selectively acknowledged ones included, each counted once."""
+    sacked_segments: int = 0
+    """Segments that the peer has behind one that is still missing."""
+    duplicate_segments: int = 0
+    """Segments that the peer told us it had twice (RFC 2883)."""
     send_mss_bytes: int = 0
+    receive_mss_bytes: int = 0
+    """Payload of the full segments we send, and of those that come."""
 
     @property
     def retransmit_ratio(self) -> float | None:
@@ -80,6 +88,10 @@ def parse(raw: bytes) -> TcpInfo:
         bytes_retransmitted=u64(208),
         unsent_bytes=u32(144),
         data_segments_in=u32(152),
+        out_of_order_segments_in=u32(224),
         delivered_segments=u32(192),
+        sacked_segments=u32(28) or 0,
+        duplicate_segments=u32(216) or 0,
         send_mss_bytes=u32(16) or 0,
+        receive_mss_bytes=u32(20) or 0,
     )
