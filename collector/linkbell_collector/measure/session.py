@@ -119,6 +119,10 @@ class Session(asyncio.BufferedProtocol):
         self._kernel.discard_on_close()
         self._transport.abort()
 
+    def release(self) -> None:
+        """Give back what a test holds that never began: its client had gone before the 101 reached it."""
+        self._kernel.close()
+
     # What the transport calls
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -236,7 +240,11 @@ class Upload(Session):
 
 
 class Download(Session):
-    """We send random bytes as fast as the line takes them."""
+    """We send random bytes as fast as the line takes them.
+
+    A client that names its test has heard enough when it closes: what waits here is thrown away, so as not to fill its
+    line any longer. Others get all of it and an answer to their close frame, as the WebSocket protocol asks.
+    """
 
     def __init__(
         self,
@@ -276,6 +284,14 @@ class Download(Session):
     def _buffer_bytes(self) -> int:
         return DOWNLOAD_BUFFER_BYTES
 
+    def _close_received(self) -> None:
+        if self._plan.group is None or self._outcome is not None:
+            super()._close_received()
+            return
+        self._outcome = Outcome.CLIENT_CLOSED
+        self._refused = True
+        self.abort()
+
     def _check_received(self) -> None:
         if self._reader.payload_bytes:
             raise FrameError("binary messages flow the other way in a download", frames.CLOSE_UNSUPPORTED_DATA)
@@ -303,10 +319,16 @@ class Download(Session):
         size = next_message_size(self._message_bytes, self._sent_bytes)
         if self._sent_bytes - self._fitted_at_bytes >= self._fitted_at_bytes:
             self._fitted_at_bytes = max(self._sent_bytes, 1)
-            self._kernel.limit_unsent(self._bps())
+            self._limit_waiting(self._bps())
         if size > self._message_bytes and size * 8 <= self._bps() * LONGEST_MESSAGE_S:
             self._message_bytes = size
         return self._message_bytes
+
+    def _limit_waiting(self, bps: float) -> None:
+        """Let no more wait here and in the kernel than leaves in a moment."""
+        self._kernel.limit_unsent(bps)
+        high = round(min(max(bps / 8 * LONGEST_MESSAGE_S, MIN_MESSAGE_BYTES), WRITE_HIGH_BYTES))
+        self._transport.set_write_buffer_limits(high=high, low=0)
 
     def _bps(self) -> float:
         """Return the speed so far, or the present one where the kernel knows a higher: tests begin slowly."""

@@ -128,6 +128,9 @@ class Web:
                 writer.send_headers()
             session.begin()
             outcome = await session.ended
+        except BaseException:
+            session.release()
+            raise
         finally:
             in_progress.dec(is_test)
             self._sessions.discard(session)
