@@ -18,18 +18,26 @@ from linkbell_wire.words import Direction
 log = logging.getLogger(__name__)
 
 COMMAND = (sys.executable, "-W", "ignore", "-m", "linkbell_agent.ookla.child")
-START_S = 15.0
-"""A small box reads Python and speedtest-cli from a slow card."""
-
-SETUP_S = 30.0
-"""Finding the server: the configuration, the list and fifteen latency probes of www.speedtest.net."""
-
-TAIL_S = 11.0
-"""How long a direction may take past its time: the last request has 10 s to be answered."""
-
-STALL_S = 5.0
 LAST_WORDS_S = 1.0
 MAX_LINES = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What runs a test, and how long it may take for what, in seconds."""
+
+    command: Sequence[str] = COMMAND
+    start_s: float = 15.0
+    """A small box reads Python and speedtest-cli from a slow card."""
+    setup_s: float = 30.0
+    """Finding the server: the configuration, the list and fifteen latency probes of www.speedtest.net."""
+    tail_s: float = 11.0
+    """How long a direction may take past its time: the last request has 10 s to be answered."""
+    stall_s: float = 5.0
+    """A direction in which nothing moves for this long is over; sooner in a short test."""
+
+
+PROGRAM = Program()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +52,25 @@ class Job:
     device: str | None = None
     source: str | None = None
 
-    @property
-    def limit_s(self) -> float:
-        """After this long the process is killed, whatever it does."""
-        return START_S + SETUP_S + len(self.directions) * (self.max_duration_s + TAIL_S)
+    def limit_s(self, program: Program) -> float:
+        """Return after how long the process is killed, whatever it does."""
+        return program.start_s + program.setup_s + len(self.directions) * (self.max_duration_s + program.tail_s)
 
-    @property
-    def stall_s(self) -> float:
-        """A direction in which nothing moves for this long is over."""
-        return min(STALL_S, max(1.0, self.max_duration_s / 2))
+    def stall_s(self, program: Program) -> float:
+        """Return for how long nothing may move."""
+        return min(program.stall_s, max(1.0, self.max_duration_s / 2))
 
-    def line(self) -> bytes:
+    def line(self, program: Program) -> bytes:
         """Return the job as the process reads it."""
-        return json.dumps(asdict(self) | {"limit_s": self.limit_s}).encode() + b"\n"
+        return json.dumps(asdict(self) | {"limit_s": self.limit_s(program)}).encode() + b"\n"
 
 
-async def run(job: Job, monotonic: Callable[[], float], command: Sequence[str] = COMMAND) -> Finding:
+async def run(job: Job, monotonic: Callable[[], float], program: Program = PROGRAM) -> Finding:
     """Run one test to its end. Nothing of it is left running, cancelled or not; trouble is in the finding."""
     finding = Finding()
     try:
         process = await asyncio.create_subprocess_exec(
-            *command,
+            *program.command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=None if log.isEnabledFor(logging.DEBUG) else asyncio.subprocess.DEVNULL,
@@ -77,8 +83,8 @@ async def run(job: Job, monotonic: Callable[[], float], command: Sequence[str] =
         finding.fail(Failure(operation=Operation.RUN, code=code))
         return finding
     try:
-        async with asyncio.timeout(job.limit_s):
-            await _Listener(process, job, monotonic, finding).listen()
+        async with asyncio.timeout(job.limit_s(program)):
+            await _Listener(process, (job, program), monotonic, finding).listen()
     except TimeoutError:
         finding.timed_out()
     except ValueError:  # no report, or a line without an end
@@ -92,10 +98,14 @@ class _Listener:
     """Reads the reports of one process and says when enough is enough."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, job: Job, monotonic: Callable[[], float], finding: Finding
+        self,
+        process: asyncio.subprocess.Process,
+        work: tuple[Job, Program],
+        monotonic: Callable[[], float],
+        finding: Finding,
     ) -> None:
         self._process = process
-        self._job = job
+        self._job, self._program = work
         self._monotonic = monotonic
         self._finding = finding
         self._phase_s = self._moved_s = monotonic()
@@ -106,7 +116,7 @@ class _Listener:
         assert stdin is not None
         assert stdout is not None
         with contextlib.suppress(ConnectionError):
-            stdin.write(self._job.line())
+            stdin.write(self._job.line(self._program))
             await stdin.drain()
         for _ in range(MAX_LINES):
             line = await stdout.readline()
@@ -128,8 +138,9 @@ class _Listener:
         if finding.ended:
             return
         in_setup = finding.phase == "setup"
-        limit_s = START_S + SETUP_S if in_setup else self._job.max_duration_s + TAIL_S
-        stalled = not in_setup and now_s - max(self._moved_s, self._phase_s) > self._job.stall_s
+        program = self._program
+        limit_s = program.start_s + program.setup_s if in_setup else self._job.max_duration_s + program.tail_s
+        stalled = not in_setup and now_s - max(self._moved_s, self._phase_s) > self._job.stall_s(self._program)
         if stalled or now_s - self._phase_s > limit_s:
             raise TimeoutError
 

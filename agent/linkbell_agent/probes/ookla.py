@@ -5,11 +5,10 @@ by default, for they learn and publish each school's address.
 """
 
 import uuid
-from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from linkbell_agent.ndt7.endpoint import parse
-from linkbell_agent.ookla.process import COMMAND, Job, run
+from linkbell_agent.ookla.process import PROGRAM, Job, Program, run
 from linkbell_agent.ookla.reports import Finding
 from linkbell_agent.probes.base import ProbeContext, SpeedRequest
 from linkbell_wire.configuration import SpeedServer
@@ -21,11 +20,11 @@ PUBLIC = "https://www.speedtest.net"
 """Stands for whichever of Ookla's servers is nearest."""
 
 
-async def ookla(request: SpeedRequest, context: ProbeContext, command: Sequence[str] = COMMAND) -> SpeedRecord:
+async def ookla(request: SpeedRequest, context: ProbeContext, program: Program = PROGRAM) -> SpeedRecord:
     """Measure and return the record. Raises :class:`ValueError` if the request names no server, direction or address.
 
     A server that is busy, cannot be reached or does not answer as it should passes the test on to the next.
-    ``command`` is what runs the test.
+    ``program`` is what runs the test.
     """
     wanted = ((Direction.DOWNLOAD, request.download), (Direction.UPLOAD, request.upload))
     directions = tuple(direction for direction, asked in wanted if asked)
@@ -34,7 +33,7 @@ async def ookla(request: SpeedRequest, context: ProbeContext, command: Sequence[
         raise ValueError("a speed test needs a server and a direction")
     for used in servers:
         job = _job(used[1], directions, request, context)
-        finding = await run(job, context.clock.monotonic, command)
+        finding = await run(job, context.clock.monotonic, program)
         broken = any(failure.operation is Operation.RUN for failure in finding.failures.values())
         if finding.admitted or broken:
             break

@@ -14,7 +14,7 @@ import pytest
 
 from linkbell_agent.clock import SystemClock
 from linkbell_agent.net import Uplink
-from linkbell_agent.ookla.process import COMMAND
+from linkbell_agent.ookla.process import COMMAND, Program
 from linkbell_agent.probes.base import ProbeContext
 from linkbell_agent.probes.ookla import ookla
 from linkbell_agent.probes.speed import speed
@@ -294,7 +294,7 @@ async def test_a_program_that_breaks_down_is_a_code(
     server: MeasurementServer, command: tuple[str, ...], code: FailureCode
 ) -> None:
     began = time.monotonic()
-    record = await ookla(request(server.url, server.url), CONTEXT, command)
+    record = await ookla(request(server.url, server.url), CONTEXT, Program(command))
     assert failures(record) == [failure(Operation.RUN, code)] * 2
     assert time.monotonic() - began < 5
 
@@ -309,21 +309,17 @@ child.main()  # linkbell_agent.ookla
 
 
 async def test_a_box_without_memory_is_a_code(server: MeasurementServer) -> None:
-    record = await ookla(request(server.url), CONTEXT, (sys.executable, "-W", "ignore", "-c", NARROW))
+    record = await ookla(request(server.url), CONTEXT, Program((sys.executable, "-W", "ignore", "-c", NARROW)))
     found = failures(record)
     assert [one and one.code for one in found] == [FailureCode.OUT_OF_MEMORY] * 2
 
 
-async def test_a_program_that_hangs_is_killed_with_all_it_started(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("linkbell_agent.ookla.process.START_S", 0.2)
-    monkeypatch.setattr("linkbell_agent.ookla.process.SETUP_S", 0.2)
-    monkeypatch.setattr("linkbell_agent.ookla.process.TAIL_S", 0.1)
+async def test_a_program_that_hangs_is_killed_with_all_it_started(tmp_path: Path) -> None:
     note = tmp_path / "grandchild"
     command = ("sh", "-c", f"sleep 60 & echo $! > {note}; wait")
+    program = Program(command, start_s=0.2, setup_s=0.2, tail_s=0.1)
     began = time.monotonic()
-    record = await ookla(request("http://127.0.0.1:9", upload=False), CONTEXT, command)
+    record = await ookla(request("http://127.0.0.1:9", upload=False), CONTEXT, program)
     assert time.monotonic() - began < 2.5
     assert failures(record) == [failure(Operation.RUN, FailureCode.TIMEOUT)]
     await gone(int(note.read_text()))

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from linkbell_agent.ndt7 import connection, exchange, judge, stream
 from linkbell_agent.ookla import tester
-from linkbell_agent.ookla.process import SETUP_S, STALL_S, START_S, TAIL_S
+from linkbell_agent.ookla.process import PROGRAM
 from linkbell_collector.measure import command
 from linkbell_collector.measure.metrics import Metrics, Outcome, PlaceEnd, Refusal
 from linkbell_collector.measure.places import PlaceLimits
@@ -56,9 +56,9 @@ def test_the_page_explains_the_field(field: str) -> None:
         f"More than {stream.MAX_TEXTS} texts",
         f"ends before {judge.LEAST_ELAPSED_S:g} seconds",
         f"Less than {judge.LEAST_BYTES} bytes",
-        f"killed {STALL_S:g} seconds after the last byte",
-        f"{START_S:g} s for the program to start and {SETUP_S:g} s to find a server",
-        f"{TAIL_S:g} s more than `max_duration_s` for each direction",
+        f"killed {PROGRAM.stall_s:g} seconds after the last byte",
+        f"{PROGRAM.start_s:g} s for the program to start and {PROGRAM.setup_s:g} s to find a server",
+        f"{PROGRAM.tail_s:g} s more than `max_duration_s` for each direction",
         f"More than {tester.MOST_TROUBLE:.0%} of the requests failed",
         f"open for more than {PlaceLimits().request_s:g} s",
         f"no request for {PlaceLimits().idle_s:g} s",
