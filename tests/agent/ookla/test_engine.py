@@ -225,6 +225,20 @@ async def test_a_line_that_dies_in_the_test_is_a_timeout_soon_and_what_it_cost_i
     assert record.download.bytes > 8 * 50_000
 
 
+async def test_a_server_that_drips_is_given_up_a_stated_time_after_the_end() -> None:
+    async def drips(visitor: Visitor) -> None:
+        visitor.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 30000000\r\n\r\n")
+        while not visitor.reader.at_eof():
+            visitor.writer.write(b"x")
+            await visitor.swallow(0.2)
+
+    async with serving(answering(drips)) as dripping:
+        began = time.monotonic()
+        record = await ookla(request(dripping.url, upload=False), CONTEXT, Program(tail_s=1.0))
+    assert failures(record) == [failure(Operation.RECEIVE, FailureCode.TIMEOUT)]
+    assert time.monotonic() - began < 4
+
+
 async def test_a_server_that_never_answers_is_given_up_within_its_limit() -> None:
     async def says_nothing(visitor: Visitor) -> None:
         await visitor.request()
