@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Linkbell needs Python 3.11 or newer, this is $$($(PYTHON) -V). Try: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "On Debian: apt-get install python3-venv"; exit 1; }
 	@$(INSTALL) --upgrade -c constraints.txt pip
-	@$(INSTALL) -c constraints.txt --group dev --editable '.[agent,collector]'
+	@$(INSTALL) -c constraints.txt --group dev --editable '.[agent,collector,ookla]'
 	@touch $(STAMP)
 
 run: $(STAMP) ## start collector, measurement server and one agent on this machine; Ctrl-C ends them

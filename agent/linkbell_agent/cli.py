@@ -48,6 +48,7 @@ examples
   linkbell-agent speed
   linkbell-agent speed --server ws://collector.example:8471 --json
   linkbell-agent speed --server ws://collector.example:8471 --full
+  linkbell-agent speed --server http://collector.example:8471 --engine ookla
 
 A test ends as soon as it knows the speed, after a second or two on most lines; satellites take longer.
 """
@@ -177,6 +178,7 @@ def _describe_speed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--server", metavar="URL", help="measurement server, such as ws://host:8471 (default: configured)"
     )
+    parser.add_argument("--engine", choices=["ndt7", "ookla"], help="what measures (default: as configured, else ndt7)")
     direction = parser.add_mutually_exclusive_group()
     direction.add_argument("--download-only", action="store_true", help="leave the upload out")
     direction.add_argument("--upload-only", action="store_true", help="leave the download out")

@@ -22,7 +22,7 @@ from linkbell_agent.settings import Settings, nearest, table
 from linkbell_wire.configuration import SpeedConfiguration, SpeedServer, TargetConfiguration
 from linkbell_wire.enrolment import EnrolRequest, EnrolStatus
 from linkbell_wire.records import PingRecord, Record, SpeedRecord
-from linkbell_wire.words import Layer, PingMethod, Trigger
+from linkbell_wire.words import Engine, Layer, PingMethod, Trigger
 
 GATEWAY = "gateway"
 
@@ -215,6 +215,7 @@ def _speed_request(arguments: argparse.Namespace, settings: Settings) -> SpeedRe
         max_duration_s=limits.max_duration_s or plan.speed_max_duration_s,
         max_bytes=limits.max_bytes,
         full=arguments.full or plan.speed_full,
+        engine=plan.speed_engine if arguments.engine is None else Engine(arguments.engine),
     )
 
 

@@ -14,7 +14,7 @@ from linkbell_wire.configuration import (
     SpeedServer,
     TargetConfiguration,
 )
-from linkbell_wire.words import Layer, PingMethod, ServerScope
+from linkbell_wire.words import Engine, Layer, PingMethod, ServerScope
 
 T = TypeVar("T")
 
@@ -39,6 +39,7 @@ class Plan:
     speed_max_bytes: int | None
     speed_full: bool
     servers: tuple[SpeedServer, ...]
+    speed_engine: Engine = Engine.NDT7
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ def make_plan(settings: Settings, configuration: AgentConfiguration | None, surr
             settings.speed.servers or speed.servers or _beside(surroundings.collector),
             mlab_consent=settings.speed.mlab_consent or bool(speed.mlab_consent),
         ),
+        speed_engine=settings.speed.engine,
     )
 
 

@@ -175,6 +175,7 @@ class Runner:
                 max_duration_s=plan.speed_max_duration_s,
                 max_bytes=plan.speed_max_bytes,
                 full=plan.speed_full,
+                engine=plan.speed_engine,
             )
             async with self._line:
                 record: Record = await self._probes.speed(request, self._context)

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from linkbell_wire import fields
 from linkbell_wire.configuration import MAX_TARGETS, SpeedServer, TargetConfiguration
+from linkbell_wire.words import Engine
 
 DEFAULT_FILE = Path("/etc/linkbell/agent.toml")
 ENVIRONMENT_PREFIX = "LINKBELL_AGENT_"
@@ -76,6 +77,7 @@ class SpeedSettings(_Section):
     """Full speed tests."""
 
     enabled: bool = Field(True, description="Whether full speed tests run by themselves.")
+    engine: Engine = Field(Engine.NDT7, description="What measures: ndt7, or ookla (speedtest-cli, an extra).")
     per_day: int = Field(3, ge=1, le=288, description="Tests a day, each at a random moment of its part of the day.")
     max_duration_s: float = Field(10.0, ge=1, le=15, description="Longest time per direction, in seconds.")
     max_bytes: int | None = Field(

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from linkbell_agent.plan import Plan, Surroundings, is_mlab, make_plan
-from linkbell_agent.settings import ServerSettings, Settings, TargetSettings
+from linkbell_agent.settings import ServerSettings, Settings, SpeedSettings, TargetSettings
 from linkbell_wire.configuration import AgentConfiguration, PingConfiguration, SpeedConfiguration, SpeedServer
 from linkbell_wire.configuration import TargetConfiguration as Target
-from linkbell_wire.words import Layer
+from linkbell_wire.words import Engine, Layer
 
 HERE = Surroundings(gateway="192.0.2.1", nameservers=["192.0.2.53"], collector="https://collector.example")
 NOWHERE = Surroundings(gateway=None, nameservers=[], collector=None)
@@ -120,3 +120,8 @@ def test_servers_that_publish_addresses_are_used_only_where_that_is_meant(
 )
 def test_mlabs_servers_are_known_by_their_names(url: str, answer: bool) -> None:
     assert is_mlab(url) is answer
+
+
+def test_the_engine_is_the_boxs_own_choice() -> None:
+    assert plan().speed_engine is Engine.NDT7
+    assert plan(speed=SpeedSettings(engine=Engine.OOKLA)).speed_engine is Engine.OOKLA

@@ -9,7 +9,7 @@ from linkbell_agent.clock import Clock
 from linkbell_agent.net import Uplink
 from linkbell_wire.configuration import SpeedServer, TargetConfiguration
 from linkbell_wire.records import Record
-from linkbell_wire.words import ClockQuality, Trigger
+from linkbell_wire.words import ClockQuality, Engine, Trigger
 
 
 class Stamp(TypedDict):
@@ -69,6 +69,7 @@ class SpeedRequest:
     max_duration_s: float = 10.0
     max_bytes: int | None = None
     full: bool = False
+    engine: Engine = Engine.NDT7
 
 
 RequestT_contra = TypeVar("RequestT_contra", contravariant=True)

@@ -1,6 +1,10 @@
-"""The speed probe: ndt7 against the first server that takes the test, download before upload."""
+"""The speed probe: the engine asked for against the first server that takes the test, download before upload.
+
+ndt7 is here; the others have modules of their own.
+"""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from linkbell_agent.ndt7.client import Client, Outcome
@@ -8,6 +12,7 @@ from linkbell_agent.ndt7.endpoint import Endpoint, parse
 from linkbell_agent.ndt7.plateau import Plateau
 from linkbell_agent.ndt7.rules import Caps
 from linkbell_agent.probes.base import ProbeContext, SpeedRequest
+from linkbell_agent.probes.ookla import ookla
 from linkbell_wire.failures import FailureCode
 from linkbell_wire.records import SpeedRecord, SpeedResult
 from linkbell_wire.words import Direction, Engine, ServerScope
@@ -32,7 +37,7 @@ class _Attempt:
         return any(outcome.admitted for outcome in self.outcomes.values())
 
 
-async def speed(request: SpeedRequest, context: ProbeContext) -> SpeedRecord:
+async def ndt7(request: SpeedRequest, context: ProbeContext) -> SpeedRecord:
     """Measure and return the record. Raises :class:`ValueError` if the request names no server, direction or address.
 
     A server that is busy, cannot be reached or is no ndt7 server passes the test on to the next. One that took the
@@ -99,3 +104,15 @@ def _dated(outcome: Outcome, context: ProbeContext) -> SpeedResult:
     ago_s = context.clock.monotonic() - outcome.window[1]
     end_s = max(0.0, context.clock.now().boottime_s - ago_s)
     return outcome.result.model_copy(update={"window_end_boottime_s": round(end_s, 3)})
+
+
+ENGINES: Mapping[Engine, Callable[[SpeedRequest, ProbeContext], Awaitable[SpeedRecord]]] = {
+    Engine.NDT7: ndt7,
+    Engine.OOKLA: ookla,
+}
+"""Every engine there is a word for."""
+
+
+async def speed(request: SpeedRequest, context: ProbeContext) -> SpeedRecord:
+    """Measure with the engine that ``request`` names. Raises :class:`ValueError` for requests that make no sense."""
+    return await ENGINES[request.engine](request, context)

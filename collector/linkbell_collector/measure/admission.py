@@ -18,7 +18,7 @@ class NoSlotError(Exception):
 
 @dataclass(slots=True)
 class _Slot:
-    since_s: float
+    until_s: float
     streams: int
 
 
@@ -37,14 +37,15 @@ class Slots:
         return len(self._taken)
 
     @contextmanager
-    def hold(self, test: Hashable | None = None) -> Iterator[None]:
+    def hold(self, test: Hashable | None = None, longest_s: float | None = None) -> Iterator[None]:
         """Hold a slot for the length of a ``with`` block. Raises :class:`NoSlotError` if none is free.
 
         Streams of the same ``test`` share its slot, up to :data:`~linkbell_wire.ndt7.MAX_STREAMS` of them; none may
-        join a test that must be over soon, or one client could keep a slot for ever.
+        join a test that must be over soon, or one client could keep a slot for ever. ``longest_s`` is for tests that
+        may take longer, or less long, than the usual.
         """
         key: Hashable = object() if test is None else test
-        slot = self._slot(key)
+        slot = self._slot(key, self._longest_s if longest_s is None else longest_s)
         slot.streams += 1
         try:
             yield
@@ -53,17 +54,17 @@ class Slots:
             if slot.streams == 0:
                 del self._taken[key]
 
-    def _slot(self, key: Hashable) -> _Slot:
+    def _slot(self, key: Hashable, longest_s: float) -> _Slot:
         now = self._monotonic()
         slot = self._taken.get(key)
         if slot is not None:
-            if slot.streams >= MAX_STREAMS or now - slot.since_s > self._longest_s / 2:
+            if slot.streams >= MAX_STREAMS or now > slot.until_s - longest_s / 2:
                 raise NoSlotError(self._first_free_s(now))
             return slot
         if len(self._taken) >= self._limit:
             raise NoSlotError(self._first_free_s(now))
-        return self._taken.setdefault(key, _Slot(now, 0))
+        return self._taken.setdefault(key, _Slot(now + longest_s, 0))
 
     def _first_free_s(self, now: float) -> int:
-        first_free = min((slot.since_s for slot in self._taken.values()), default=now) + self._longest_s
+        first_free = min((slot.until_s for slot in self._taken.values()), default=now)
         return max(1, math.ceil(first_free - now))

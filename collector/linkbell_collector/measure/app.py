@@ -53,6 +53,7 @@ class MeasurementServer:
             access_log=None,
             keepalive_timeout=self._settings.timings.idle_s,
             shutdown_timeout=1.0,
+            lingering_time=1.0,  # how long the rest of a refused upload is read, so that the client sees the answer
         )
         await runner.setup()
         self._runner = runner

@@ -27,6 +27,14 @@ class Refusal(StrEnum):
     SHUTDOWN = "shutdown"
 
 
+class PlaceEnd(StrEnum):
+    """How a test of speedtest-cli gave its place back."""
+
+    COMPLETED = "completed"
+    HARD_STOP = "hard_stop"
+    SHUTDOWN = "shutdown"
+
+
 class Metrics:
     """All series of this process, every label combination present from the start."""
 
@@ -51,7 +59,27 @@ class Metrics:
             "1 if the kernel lets this process use BBR congestion control, as ndt7 recommends.",
             registry=registry,
         )
+        self.places = Counter(
+            "linkbell_measure_speedtest_tests",
+            "Tests of speedtest-cli that gave their place back.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.places_in_progress = Gauge(
+            "linkbell_measure_speedtest_tests_in_progress",
+            "Tests of speedtest-cli that hold a place.",
+            registry=registry,
+        )
+        self.places_payload_bytes = Counter(
+            "linkbell_measure_speedtest_payload_bytes",
+            "Payload of speedtest-cli's requests, in bytes, as it goes.",
+            ["direction"],
+            registry=registry,
+        )
+        for how in PlaceEnd:
+            self.places.labels(how)
         for direction in Direction:
+            self.places_payload_bytes.labels(direction)
             self.payload_bytes.labels(direction)
             self.in_progress.labels(direction)
             for outcome in Outcome:

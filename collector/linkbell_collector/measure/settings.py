@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from linkbell_collector.measure.places import PlaceLimits
 from linkbell_wire.ndt7 import HARD_STOP_S, MEASUREMENT_INTERVAL_S, TEST_DURATION_S
 
 DEFAULT_PORT = 8471
@@ -35,6 +36,7 @@ class MeasureSettings:
     drain_s: float = DEFAULT_DRAIN_S
     """How long a stop waits for tests under way."""
     timings: Timings = field(default_factory=Timings)
+    places: PlaceLimits = field(default_factory=PlaceLimits)
 
     @property
     def scheme(self) -> str:

@@ -14,10 +14,12 @@ from linkbell_collector.measure.admission import NoSlotError, Slots
 from linkbell_collector.measure.group import Group, Groups
 from linkbell_collector.measure.handshake import Accepted, Refused, consider
 from linkbell_collector.measure.kernel import KernelSocket
-from linkbell_collector.measure.metrics import Metrics, Outcome, Refusal
+from linkbell_collector.measure.metrics import Metrics, Outcome, PlaceEnd, Refusal
 from linkbell_collector.measure.page import INDEX
+from linkbell_collector.measure.places import Places
 from linkbell_collector.measure.session import Download, Plan, Session, Upload
 from linkbell_collector.measure.settings import MeasureSettings
+from linkbell_collector.measure.speedtest import MAX_UPLOAD_BYTES, Speedtest, Supplies
 from linkbell_wire.errors import ErrorCode, ErrorReply
 from linkbell_wire.ndt7 import DOWNLOAD_PATH, UPLOAD_PATH, frames
 from linkbell_wire.ndt7.measurement import ConnectionInfo
@@ -45,6 +47,8 @@ class Web:
         self._sessions: set[Session] = set()
         self._groups = Groups()
         self._stopping = False
+        self._places = Places(line.slots, line.metrics, settings.places)
+        self._speedtest = Speedtest(Supplies(self._places, line.metrics, line.payload, line.bbr, self._no_place))
 
     def application(self) -> web.Application:
         """Return the aiohttp application."""
@@ -56,6 +60,7 @@ class Web:
                 web.get("/healthz", self._healthz),
                 web.get("/metrics", self._metrics),
                 web.get("/", self._index),
+                *self._speedtest.routes(),
             ]
         )
         return application
@@ -63,7 +68,9 @@ class Web:
     async def stop(self, drain_s: float) -> None:
         """Refuse new tests, give those under way ``drain_s`` to finish, then close them as going away."""
         self._stopping = True
-        await self._all_ended(drain_s)
+        self._speedtest.refuse()
+        await asyncio.gather(self._all_ended(drain_s), self._places.wait_until_quiet(drain_s))
+        self._places.end_all(PlaceEnd.SHUTDOWN)
         for session in list(self._sessions):
             session.finish(Outcome.SHUTDOWN, "The server is stopping", frames.CLOSE_GOING_AWAY)
         await self._all_ended(self._settings.timings.linger_s)
@@ -89,7 +96,7 @@ class Web:
             return reply(verdict.status, verdict.reply, verdict.headers)
         if self._stopping:
             self._line.metrics.refused.labels(Refusal.SHUTDOWN).inc()
-            return _busy("The measurement server is stopping.", round(self._settings.drain_s) + 1)
+            return self._no_place(None)
         # With the address: nobody may join another's test by its name.
         test = None if verdict.test is None else (request.remote, direction, verdict.test)
         try:
@@ -97,10 +104,15 @@ class Web:
                 return await self._run(request, direction, verdict, test)
         except NoSlotError as error:
             self._line.metrics.refused.labels(Refusal.BUSY).inc()
-            return _busy(
-                f"All {self._settings.max_tests} places for tests are taken; one more test would spoil them all.",
-                error.retry_after_s,
-            )
+            return self._no_place(error)
+
+    def _no_place(self, error: NoSlotError | None) -> web.Response:
+        if error is None:
+            return _busy("The measurement server is stopping.", round(self._settings.drain_s) + 1)
+        return _busy(
+            f"All {self._settings.max_tests} places for tests are taken; one more test would spoil them all.",
+            error.retry_after_s,
+        )
 
     async def _run(
         self, request: web.Request, direction: Direction, accepted: Accepted, test: Hashable | None
@@ -193,8 +205,16 @@ async def _refusals_as_json(request: web.Request, handler: _Handler) -> web.Stre
     try:
         return await handler(request)
     except web.HTTPMethodNotAllowed as error:
-        body = ErrorReply(code=ErrorCode.METHOD_NOT_ALLOWED, message="This address answers GET only.")
-        return reply(405, body, {hdrs.ALLOW: error.headers[hdrs.ALLOW]})
+        allowed = error.headers[hdrs.ALLOW]
+        body = ErrorReply(
+            code=ErrorCode.METHOD_NOT_ALLOWED, message=f"This address answers {allowed.replace(',', ' and ')} only."
+        )
+        return reply(405, body, {hdrs.ALLOW: allowed})
     except web.HTTPNotFound:
         body = ErrorReply(code=ErrorCode.NOT_FOUND, message="Nothing is here.", action="The page at / says what is.")
         return reply(404, body)
+    except web.HTTPRequestEntityTooLarge:
+        body = ErrorReply(code=ErrorCode.BODY_TOO_LARGE, message=f"An upload is {MAX_UPLOAD_BYTES} bytes at most.")
+        response = reply(413, body)
+        response.force_close()
+        return response

@@ -77,3 +77,13 @@ def test_nobody_keeps_a_slot_for_ever_by_adding_streams() -> None:
         clock.now_s += 6.6
         with pytest.raises(NoSlotError), slots.hold("mine"):
             pass
+
+
+def test_a_test_that_may_take_longer_is_waited_for_longer() -> None:
+    clock = Hands()
+    slots = Slots(1, 13.0, clock)
+    with slots.hold(longest_s=60.0):
+        clock.now_s += 20
+        with pytest.raises(NoSlotError) as caught, slots.hold():
+            pass
+    assert caught.value.retry_after_s == 40

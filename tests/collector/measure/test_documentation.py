@@ -7,8 +7,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from linkbell_agent.ndt7 import connection, exchange, judge, stream
+from linkbell_agent.ookla import tester
+from linkbell_agent.ookla.process import PROGRAM
 from linkbell_collector.measure import command
-from linkbell_collector.measure.metrics import Metrics, Outcome, Refusal
+from linkbell_collector.measure.metrics import Metrics, Outcome, PlaceEnd, Refusal
+from linkbell_collector.measure.places import PlaceLimits
+from linkbell_collector.measure.speedtest import MAX_UPLOAD_BYTES, PREFIX, TEST_HEADER
 from linkbell_wire.records import SpeedResult
 
 TEXT = (Path(__file__).parents[3] / "docs" / "measurement.md").read_text(encoding="utf-8")
@@ -27,7 +31,9 @@ def metrics() -> list[str]:
     return sorted(name for name in names if not name.endswith("_created"))
 
 
-@pytest.mark.parametrize("word", [*flags(), *metrics(), *Outcome, *Refusal, "/healthz", "/metrics"])
+@pytest.mark.parametrize(
+    "word", [*flags(), *metrics(), *Outcome, *PlaceEnd, *Refusal, TEST_HEADER, PREFIX, "/healthz", "/metrics"]
+)
 def test_the_page_names_it(word: str) -> None:
     assert f"`{word}" in TEXT
 
@@ -50,6 +56,15 @@ def test_the_page_explains_the_field(field: str) -> None:
         f"More than {stream.MAX_TEXTS} texts",
         f"ends before {judge.LEAST_ELAPSED_S:g} seconds",
         f"Less than {judge.LEAST_BYTES} bytes",
+        f"killed {PROGRAM.stall_s:g} seconds after the last byte",
+        f"{PROGRAM.start_s:g} s for the program to start and {PROGRAM.setup_s:g} s to find a server",
+        f"{PROGRAM.tail_s:g} s more than `max_duration_s` for each direction",
+        f"More than {tester.MOST_TROUBLE:.0%} of the requests failed",
+        f"open for more than {PlaceLimits().request_s:g} s",
+        f"no request for {PlaceLimits().idle_s:g} s",
+        f"longer than {PlaceLimits().test_s:g} s",
+        f"more than {PlaceLimits().requests} requests at once",
+        f"an upload over {MAX_UPLOAD_BYTES >> 20} MiB",
         f"not more than {judge.CLAIM_SURPLUS:g} times",
     ],
 )
