@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ import pytest
 from linkbell_agent.clock import SystemClock
 from linkbell_agent.net import Uplink
 from linkbell_agent.probes.base import ProbeContext, SpeedRequest
-from linkbell_agent.probes.speed import speed
+from linkbell_agent.probes.speed import speed as probe
 from linkbell_collector.measure.app import MeasurementServer, build
 from linkbell_collector.measure.settings import MeasureSettings, Timings
 from linkbell_wire.configuration import SpeedServer
@@ -24,6 +25,7 @@ from linkbell_wire.words import ServerScope, Stop, Trigger
 from tests.agent.ndt7 import servers
 from tests.agent.ndt7.servers import serving
 
+speed = partial(probe, idle_s=0.1)
 CONTEXT = ProbeContext(Uplink(), SystemClock())
 TIMINGS = Timings(test_s=2.0, hard_stop_s=3.0, interval_s=0.05)
 
