@@ -16,12 +16,12 @@ NOTABLE_SHARE = 0.1
 """Other people's traffic of less than this share of the speed is not worth a sentence."""
 
 _GRADE_WORDS = {
-    Grade.A_PLUS: "calls and lessons stay smooth whoever downloads",
-    Grade.A: "calls and lessons stay smooth whoever downloads",
-    Grade.B: "calls may stutter a little while somebody downloads",
-    Grade.C: "video calls will suffer while somebody downloads",
-    Grade.D: "calls break up while somebody downloads, and pages open slowly",
-    Grade.F: "hardly anything else works while somebody downloads",
+    Grade.A_PLUS: "calls and lessons stay smooth",
+    Grade.A: "calls and lessons stay smooth",
+    Grade.B: "calls may stutter a little",
+    Grade.C: "video calls will suffer",
+    Grade.D: "calls break up and pages open slowly",
+    Grade.F: "hardly anything else works",
 }
 _DEVICE_WORDS = {
     DeviceLimit.CPU: "its processor was busy all the time",
@@ -100,16 +100,14 @@ def _directions(record: SpeedRecord) -> list[tuple[str, SpeedResult]]:
 
 
 def _under_load(record: SpeedRecord) -> str:
-    times = [
-        f"{milliseconds(result.rtt_loaded_s)} while {name}ing"
-        for name, result in _directions(record)
-        if result.rtt_loaded_s is not None
-    ]
-    if not times or record.rtt_idle_s is None or record.bufferbloat is None:
+    loaded = {name: result.rtt_loaded_s for name, result in _directions(record) if result.rtt_loaded_s is not None}
+    if not loaded or record.rtt_idle_s is None or record.bufferbloat is None:
         return ""
     grade = record.bufferbloat
-    idle = milliseconds(record.rtt_idle_s)
-    return f"under load: {', '.join(times)}, {idle} when idle (grade {grade}): {_GRADE_WORDS[grade]}"
+    times = ", ".join(f"{milliseconds(rtt_s)} while {name}ing" for name, rtt_s in loaded.items())
+    idle, worst = milliseconds(record.rtt_idle_s), max(loaded, key=lambda name: loaded[name])
+    words = f"{_GRADE_WORDS[grade]} while somebody {worst}s"
+    return f"under load: {times}, {idle} when idle (grade {grade}): {words}"
 
 
 def _others(record: SpeedRecord) -> str:

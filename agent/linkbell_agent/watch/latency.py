@@ -7,7 +7,7 @@ draft-ietf-ippm-responsiveness, the parts that fit a slow line: see ``docs/measu
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from linkbell_agent.round_trips import summarise
 from linkbell_wire.words import Grade
@@ -47,6 +47,7 @@ class Probe:
     """One new connection: sent when, and how long the handshake took; ``None`` if its first packet was lost.
 
     ``http_s`` is the time of a small exchange on it, ``None`` if there was none; the bytes are its payload each way.
+    A handshake is ``doubtful`` if it may have been answered late, or been answered again because the answer was lost.
     """
 
     sent_s: float
@@ -54,6 +55,7 @@ class Probe:
     http_s: float | None = None
     sent_bytes: int = 0
     received_bytes: int = 0
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,23 @@ class RoundTrips:
     mean_s: float | None = None
     p95_s: float | None = None
     jitter_s: float | None = None
+
+
+def settled(probes: Sequence[Probe]) -> list[Probe]:
+    """Return the probes without doubt: a doubtful handshake was late, or it was lost.
+
+    Late ones come with exchanges as long, for both waited in the same queue. Where there was no exchange, they are the
+    rule and not the exception: no line worth testing loses every second packet.
+    """
+    doubtful = sum(one.doubtful for one in probes)
+    is_the_rule = 2 * doubtful >= sum(one.tcp_s is not None for one in probes)
+    return [_settled(one, is_the_rule) if one.doubtful and one.tcp_s is not None else one for one in probes]
+
+
+def _settled(probe: Probe, is_the_rule: bool) -> Probe:
+    assert probe.tcp_s is not None
+    was_late = is_the_rule if probe.http_s is None else probe.http_s >= probe.tcp_s / 2
+    return replace(probe, tcp_s=probe.tcp_s if was_late else None, doubtful=False)
 
 
 def during(probes: Iterable[Probe], window: Window) -> list[Probe]:

@@ -88,7 +88,7 @@ class Sampler:
         with contextlib.closing(sock):
             try:
                 async with asyncio.timeout(TIMEOUT_S):
-                    probe = replace(probe, tcp_s=await self._connect(sock, probe.sent_s))
+                    probe = await self._connect(sock, probe)
                     if self.target.speaks_plainly and not self._is_mute:
                         probe = await self._exchange(sock, probe)
             except TimeoutError:
@@ -111,13 +111,13 @@ class Sampler:
         if not self.probes:
             self.refused.set()
 
-    async def _connect(self, sock: socket.socket, sent_s: float) -> float | None:
-        """Shake hands and return the round trip, ``None`` if the first packet was lost. Raises ``OSError``."""
+    async def _connect(self, sock: socket.socket, probe: Probe) -> Probe:
+        """Return ``probe`` with the handshake's round trip. Raises ``OSError``."""
         await asyncio.get_running_loop().sock_connect(sock, self.target.address.sockaddr(self.target.port))
-        elapsed_s = self.monotonic() - sent_s
+        elapsed_s = self.monotonic() - probe.sent_s
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # leave with a reset: no wait
         info = _info(sock)
-        return elapsed_s if info is None else handshake_s(info, elapsed_s)
+        return replace(probe, tcp_s=elapsed_s) if info is None else with_handshake(probe, info, elapsed_s)
 
     async def _exchange(self, sock: socket.socket, probe: Probe) -> Probe:
         """Return ``probe`` with the time to the first byte of an answer, and both sides' bytes. Raises ``OSError``."""
@@ -138,16 +138,18 @@ class Sampler:
             self.cost_bytes += cost_bytes(self.target.ip_bytes, segments, 1 + info.retransmits, payload_bytes)
 
 
-def handshake_s(info: TcpInfo, elapsed_s: float) -> float | None:
-    """Return the round trip of a handshake that took ``elapsed_s``, ``None`` if its first packet was lost.
+def with_handshake(probe: Probe, info: TcpInfo, elapsed_s: float) -> Probe:
+    """Return ``probe`` with the round trip of a handshake that took ``elapsed_s``; without, if it was lost.
 
-    The kernel's own measure is used: it does not wait for a busy program. It sends the packet again after a second.
-    On a deep queue that was too soon, and TCP's time stamps tell: they say which of the packets was answered, so that a
-    round trip about as long as the whole handshake was the first's.
+    The kernel's own measure is used: it does not wait for a busy program. It sends the first packet again after a
+    second. Time stamps tell if it was the second that was answered: then the first was lost. If the round trip is as
+    long as the whole handshake, a deep queue made the answer late, or the answer was lost and given again.
     """
     if not info.retransmits:
-        return info.rtt_s or elapsed_s
-    return info.rtt_s if info.rtt_s > elapsed_s - 0.5 else None
+        return replace(probe, tcp_s=info.rtt_s or elapsed_s)
+    if info.rtt_s <= elapsed_s - 0.5:
+        return probe
+    return replace(probe, tcp_s=info.rtt_s, doubtful=True)
 
 
 async def _rest(sock: socket.socket) -> int:

@@ -74,7 +74,7 @@ class Watcher:
             return
         async with self._counting(), self._sampling(lambda: IDLE_INTERVAL_S):
             await self._idle_or_refused(self._sampler)
-        self._idle = list(self._sampler.probes)
+        self._idle = latency.settled(self._sampler.probes)
         self._others_before_bps = self._traffic_before_bps()
 
     async def during(self, direction: Direction, test: Awaitable[Outcome]) -> Outcome:
@@ -94,7 +94,7 @@ class Watcher:
             began_s,
             None if outcome.window is None else Window(*outcome.window),
             outcome.held_back,
-            self._sampler.probes[before:] if self._sampler else [],
+            latency.settled(self._sampler.probes[before:]) if self._sampler else [],
             self._readings,
             self._port,
             self._sampler.target.ip_bytes if self._sampler else 20,

@@ -23,6 +23,29 @@ def test_probes_of_a_window_are_those_sent_in_it_in_order() -> None:
     assert latency.during(made, Window(3.0, 2.0)) == []
 
 
+QUICK, LATE, AGAIN = Probe(0.0, 0.04, 0.04), Probe(0.0, 1.4, 1.4, doubtful=True), Probe(0.0, 1.04, 0.04, doubtful=True)
+UNTOLD = Probe(0.0, 1.2, doubtful=True)
+
+
+@pytest.mark.parametrize(
+    ("made", "times"),
+    [
+        ([], []),
+        ([QUICK, AGAIN, Probe(0.0)], [0.04, None, None]),
+        ([LATE, LATE, LATE], [1.4, 1.4, 1.4]),
+        ([QUICK, QUICK, LATE], [0.04, 0.04, 1.4]),
+        ([QUICK, QUICK, UNTOLD], [0.04, 0.04, None]),
+        ([QUICK, UNTOLD, UNTOLD, Probe(0.0)], [0.04, 1.2, 1.2, None]),
+    ],
+)
+def test_a_doubtful_handshake_was_late_if_the_line_is_slow_and_lost_if_not(
+    made: list[Probe], times: list[float | None]
+) -> None:
+    found = latency.settled(made)
+    assert [one.tcp_s for one in found] == times
+    assert not any(one.doubtful for one in found)
+
+
 @pytest.mark.parametrize(
     ("times", "expected"),
     [
