@@ -96,6 +96,9 @@ def _others(result: SpeedResult, idle: Idle, observed: Observed) -> tuple[float 
     other = Direction.UPLOAD if observed.direction is Direction.DOWNLOAD else Direction.DOWNLOAD
     back = traffic.flow(observed.readings, other, _full(result, idle, observed))
     unsure_bytes = traffic.UNSURE * own_bytes
+    if observed.window is None:
+        # Where the test's bytes begin and end is known to a round trip only: some wait for one that was lost.
+        unsure_bytes += result.bps / 8 * (result.rtt_loaded_s or idle.rtt_s or 0.0)
     own_bytes += _probe_payload(observed.probes, forth.window, observed.direction)
     others_bps = traffic.others_bps(forth, own_bytes, header_bytes, unsure_bytes)
     if back is None:
