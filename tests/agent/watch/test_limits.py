@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from linkbell_agent.ndt7.exchange import Claim, Ending
+from linkbell_agent.ndt7.exchange import Ending
 from linkbell_agent.ndt7.held_back import HeldBack, held_back
+from linkbell_agent.ndt7.stream import Claim
 from linkbell_agent.watch.limits import (
     CoreTimes,
     CpuTimes,
@@ -133,7 +134,7 @@ def test_an_uploads_sender_is_our_kernel() -> None:
     raw = bytearray(232)
     for offset, micro in ((168, 4_000_000), (176, 1_000_000), (184, 3_000_000)):
         raw[offset : offset + 8] = micro.to_bytes(8, "little")
-    ending = Ending(own=tcp_info.parse(bytes(raw)))
+    ending = Ending(own=[tcp_info.parse(bytes(raw))] * 2)
     assert held_back(UP, ending) == HeldBack(0.25, 0.75, None)
     assert held_back(UP, Ending()) is None
 
@@ -147,4 +148,8 @@ def test_a_downloads_sender_is_the_server_whose_last_word_counts() -> None:
     assert found.idle == pytest.approx(0.2)
     assert held_back(DOWN, Ending()) is None
     assert held_back(DOWN, Ending(claims=[Claim(1.0, TcpInfoMessage())])) is None
+    other = Claim(2.0, TcpInfoMessage(busy_us=8, rwnd_limited_us=6, sndbuf_limited_us=0, elapsed_us=10), stream=1)
+    both = held_back(DOWN, Ending(claims=[early, late, other]))
+    assert both is not None
+    assert both.by_receiver == 0.5
     assert held_back(DOWN, Ending(claims=[Claim(1.0, TcpInfoMessage(busy_us=5))])) == HeldBack()
