@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from linkbell_agent import app
 from linkbell_agent.cli import EXIT_FAILURE, EXIT_RESULT, EXIT_USAGE, load_settings
 from linkbell_agent.configuration import read_kept_configuration
-from linkbell_agent.describe import describe
+from linkbell_agent.describe import describe, explain
 from linkbell_agent.enrolment import EnrolmentError
 from linkbell_agent.files import StateError
 from linkbell_agent.identity import Identity, read_identity
@@ -112,6 +112,8 @@ def speed(arguments: argparse.Namespace) -> int:
         _say(f"testing against {request.servers[0].url}, {2 * request.max_duration_s:.0f} seconds at most", 0)
     record = asyncio.run(app.speed_once(settings, request))
     _show(record, as_json=arguments.json)
+    if isinstance(record, SpeedRecord) and not arguments.json:
+        print("".join(f"       {line}\n" for line in explain(record)), end="", flush=True)
     return EXIT_RESULT if isinstance(record, SpeedRecord) and _has_result(record) else EXIT_FAILURE
 
 

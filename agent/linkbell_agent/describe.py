@@ -1,4 +1,4 @@
-"""Records in one line for people. Pure."""
+"""Records in one line for people, and what a line of a speed test leaves out. Pure."""
 
 from linkbell_wire.errors import ErrorReply
 from linkbell_wire.failures import Failure
@@ -10,6 +10,25 @@ from linkbell_wire.records import (
     SpeedRecord,
     SpeedResult,
 )
+from linkbell_wire.words import DeviceLimit, Grade, LimitedBy
+
+NOTABLE_SHARE = 0.1
+"""Other people's traffic of less than this share of the speed is not worth a sentence."""
+
+_GRADE_WORDS = {
+    Grade.A_PLUS: "calls and lessons stay smooth",
+    Grade.A: "calls and lessons stay smooth",
+    Grade.B: "calls may stutter a little",
+    Grade.C: "video calls will suffer",
+    Grade.D: "calls break up and pages open slowly",
+    Grade.F: "hardly anything else works",
+}
+_DEVICE_WORDS = {
+    DeviceLimit.CPU: "its processor was busy all the time",
+    DeviceLimit.NIC: "its network port is no faster than that",
+    DeviceLimit.WIFI: "its Wi-Fi is no faster than that; use a cable",
+    DeviceLimit.BUFFERS: "the memory its system sets aside for connections is too small",
+}
 
 
 def rate(bps: float) -> str:
@@ -64,13 +83,47 @@ def _ping(record: PingRecord) -> str:
 def _speed(record: SpeedRecord) -> str:
     if record.failure is not None:
         return f"FAILED {failure_words(record.failure)} ({record.server})"
-    parts = [
-        f"{name} {_direction(result)}"
-        for name, result in (("download", record.download), ("upload", record.upload))
-        if result is not None
-    ]
+    parts = [f"{name} {_direction(result)}" for name, result in _directions(record)]
     idle = "" if record.rtt_idle_s is None else f", idle round trip {milliseconds(record.rtt_idle_s)}"
     return f"{', '.join(parts)}{idle} ({record.server})"
+
+
+def explain(record: SpeedRecord) -> list[str]:
+    """Return what a speed leaves out, in plain sentences, one a line; nothing if nothing is known."""
+    lines = [_under_load(record), _others(record), *(_limit(name, one) for name, one in _directions(record))]
+    return [line for line in lines if line]
+
+
+def _directions(record: SpeedRecord) -> list[tuple[str, SpeedResult]]:
+    named = (("download", record.download), ("upload", record.upload))
+    return [(name, result) for name, result in named if result is not None]
+
+
+def _under_load(record: SpeedRecord) -> str:
+    loaded = {name: result.rtt_loaded_s for name, result in _directions(record) if result.rtt_loaded_s is not None}
+    if not loaded or record.rtt_idle_s is None or record.bufferbloat is None:
+        return ""
+    grade = record.bufferbloat
+    times = ", ".join(f"{milliseconds(rtt_s)} while {name}ing" for name, rtt_s in loaded.items())
+    idle, worst = milliseconds(record.rtt_idle_s), max(loaded, key=lambda name: loaded[name])
+    words = f"{_GRADE_WORDS[grade]} while somebody {worst}s"
+    return f"under load: {times}, {idle} when idle (grade {grade}): {words}"
+
+
+def _others(record: SpeedRecord) -> str:
+    others_bps = record.others_during_bps
+    best_bps = max((result.bps or 0.0 for _, result in _directions(record)), default=0.0)
+    if others_bps is None or others_bps < NOTABLE_SHARE * best_bps:
+        return ""
+    return f"others used {rate(others_bps)} meanwhile: the speed is what they left"
+
+
+def _limit(name: str, result: SpeedResult) -> str:
+    if result.limited_by is LimitedBy.SERVER:
+        return f"{name}: the measurement server was the limit, not the line"
+    if result.device_limit is None:
+        return ""
+    return f"{name}: this box was the limit, not the line: {_DEVICE_WORDS[result.device_limit]}"
 
 
 def _direction(result: SpeedResult) -> str:

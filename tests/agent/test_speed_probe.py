@@ -38,6 +38,7 @@ def request(*urls: str, download: bool = True, upload: bool = True, max_bytes: i
         max_duration_s=0.5,
         max_bytes=max_bytes,
         full=True,
+        idle_s=0.1,
     )
 
 

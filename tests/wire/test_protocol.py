@@ -81,6 +81,7 @@ BAD = [
     ("PingRecord.unknown_failure", "failures.gremlins.[key]", "Input should be 'timeout'"),
     ("PingRecord.unknown_layer", "layer", "Input should be 'gateway'"),
     ("SkipRecord.unknown_reason", "reason", "Input should be 'budget'"),
+    ("SpeedRecord.device_without_a_cause", "download", "Value error, device_limit says what of the device it was"),
     ("SpeedRecord.faster_than_light", "download.bps", "Input should be less than or equal to 10000000000000"),
     ("SpeedRecord.nothing_measured", "", "Value error, a speed record needs a direction or a failure"),
     ("SpeedRecord.speed_and_failure", "download", "Value error, a failure has no bps"),

@@ -68,6 +68,8 @@ def pings(draw: st.DrawFn) -> PingRecord:
 @st.composite
 def results(draw: st.DrawFn) -> SpeedResult:
     failed = draw(st.booleans())
+    limited_by = draw(st.sampled_from(words.LimitedBy))
+    is_device = limited_by is words.LimitedBy.DEVICE
     return SpeedResult(
         bps=None if failed else draw(RATES),
         stop=None if failed else draw(st.sampled_from(words.Stop)),
@@ -76,6 +78,13 @@ def results(draw: st.DrawFn) -> SpeedResult:
         duration_s=draw(SECONDS),
         streams=draw(st.integers(1, 64)),
         retransmit_ratio=draw(st.none() | st.floats(0, 1)),
+        rtt_loaded_s=draw(st.none() | SECONDS),
+        loss_ratio=draw(st.none() | st.floats(0, 1)),
+        probes=draw(st.none() | st.integers(0, 100_000)),
+        responsiveness_rpm=draw(st.none() | st.floats(0, 1e7)),
+        others_bps=draw(st.none() | RATES),
+        limited_by=limited_by,
+        device_limit=draw(st.sampled_from(words.DeviceLimit)) if is_device else None,
     )
 
 
@@ -106,6 +115,9 @@ RECORDS: st.SearchStrategy[AnyRecord] = st.one_of(
         trigger=st.sampled_from(words.Trigger),
         download=results(),
         upload=maybe(results()),
+        jitter_idle_s=maybe(SECONDS),
+        bufferbloat=maybe(st.sampled_from(words.Grade)),
+        probe_bytes=maybe(COUNTS),
     ),
     st.builds(
         VerdictRecord,

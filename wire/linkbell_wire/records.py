@@ -133,6 +133,8 @@ class SpeedResult(WireModel):
 
     ``bps`` is payload at the receiver; ``bps_low`` and ``bps_high`` bound it where the method can tell. It speaks of
     ``window_s`` seconds that ended at ``window_end_boottime_s`` on the agent's boot-time clock.
+    ``rtt_loaded_s`` and what follows it is of ``probes`` small connections beside the full line; ``rtt_smoothed_s``
+    is the loading connection's own. ``others_bps`` is payload of others the same way at the same time.
     """
 
     bps: fields.BitRate | None = None
@@ -146,8 +148,17 @@ class SpeedResult(WireModel):
     stop: words.Stop | None = None
     rtt_min_s: fields.Seconds | None = None
     rtt_loaded_s: fields.Seconds | None = None
+    rtt_loaded_p95_s: fields.Seconds | None = None
+    jitter_loaded_s: fields.Seconds | None = None
+    loss_ratio: fields.Ratio | None = None
+    probes: fields.Packets | None = None
+    responsiveness_rpm: fields.RoundTripsPerMinute | None = None
+    rtt_smoothed_s: fields.Seconds | None = None
     retransmit_ratio: fields.Ratio | None = None
     congestion_control: fields.Name | None = None
+    others_bps: fields.BitRate | None = None
+    limited_by: words.LimitedBy = words.LimitedBy.UNKNOWN
+    device_limit: words.DeviceLimit | None = None
     failure: Failure | None = None
 
     @model_validator(mode="after")
@@ -155,11 +166,16 @@ class SpeedResult(WireModel):
         if (self.bps is None) != (self.stop is None):
             raise ValueError("bps and stop belong together")
         _require_result_or_failure("bps", self.bps, self.failure)
+        if (self.device_limit is not None) != (self.limited_by is words.LimitedBy.DEVICE):
+            raise ValueError("device_limit says what of the device it was, and belongs to limited_by device")
         return self
 
 
 class SpeedRecord(Record):
-    """A speed test. A direction that was not asked for is ``None``; one that failed is there, with its failure."""
+    """A speed test. A direction that was not asked for is ``None``; one that failed is there, with its failure.
+
+    ``limited_by`` sums the directions up: ``device`` if either was, else ``server``, ``line``, ``unknown``.
+    """
 
     kind: Literal["speed"] = "speed"
     engine: words.Engine
@@ -169,6 +185,9 @@ class SpeedRecord(Record):
     download: SpeedResult | None = None
     upload: SpeedResult | None = None
     rtt_idle_s: fields.Seconds | None = None
+    jitter_idle_s: fields.Seconds | None = None
+    bufferbloat: words.Grade | None = None
+    probe_bytes: fields.ByteCount | None = None
     others_before_bps: fields.BitRate | None = None
     others_during_bps: fields.BitRate | None = None
     limited_by: words.LimitedBy = words.LimitedBy.UNKNOWN
@@ -179,6 +198,12 @@ class SpeedRecord(Record):
         if self.download is None and self.upload is None and self.failure is None:
             raise ValueError("a speed record needs a direction or a failure")
         return self
+
+    @property
+    def cost_bytes(self) -> int:
+        """All that this test put on the line: both directions' payload and the probes beside them."""
+        directions = [result.bytes for result in (self.download, self.upload) if result is not None]
+        return sum(directions) + (self.probe_bytes or 0)
 
 
 class CheckRecord(Record):

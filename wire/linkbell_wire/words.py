@@ -78,6 +78,26 @@ class LimitedBy(StrEnum):
     UNKNOWN = "unknown"
 
 
+class DeviceLimit(StrEnum):
+    """What of the box kept the speed from being higher: its processor, network port, radio, or socket buffers."""
+
+    CPU = "cpu"
+    NIC = "nic"
+    WIFI = "wifi"
+    BUFFERS = "buffers"
+
+
+class Grade(StrEnum):
+    """How much longer round trips take while the line is full, in dslreports' grades: ``A+`` best, ``F`` worst."""
+
+    A_PLUS = "A+"
+    A = "A"
+    B = "B"
+    C = "C"
+    D = "D"
+    F = "F"
+
+
 class Trigger(StrEnum):
     """Why a test ran when it ran."""
 

@@ -9,6 +9,7 @@ from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.ndt7.connection import Opened, open_test
 from linkbell_agent.ndt7.endpoint import Endpoint
 from linkbell_agent.ndt7.exchange import Exchange
+from linkbell_agent.ndt7.held_back import HeldBack, held_back
 from linkbell_agent.ndt7.judge import failed, judge
 from linkbell_agent.ndt7.rules import Caps, StopRule
 from linkbell_agent.ndt7.upgrade import ServerBusy, Upgrade
@@ -32,6 +33,7 @@ class Outcome:
     rtt_idle_s: float | None = None
     retry_after_s: float | None = None
     window: tuple[float, float] | None = None
+    held_back: HeldBack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,13 @@ class Client:
             with contextlib.suppress(asyncio.CancelledError):
                 await joining
         judged = judge(direction, ending, caps.max_duration_s)
-        return Outcome(judged.result, admitted=True, rtt_idle_s=opened.rtt_idle_s, window=judged.window)
+        return Outcome(
+            judged.result,
+            admitted=True,
+            rtt_idle_s=opened.rtt_idle_s,
+            window=judged.window,
+            held_back=held_back(direction, ending),
+        )
 
     async def _add_streams(self, exchange: Exchange, upgrade: Upgrade, first: Opened) -> None:
         """Open the other streams side by side once they are of use. One that cannot be had is done without."""

@@ -55,11 +55,16 @@ class PingRequest:
     timeout_s: float = 2.0
 
 
+IDLE_S = 1.0
+"""Ten round trips, and what others send meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class SpeedRequest:
     """A speed test against the first of ``servers`` that takes it, download before upload, each within both caps.
 
-    It ends as soon as it knows; ``full`` runs it as M-Lab does, one connection for all of the time.
+    It ends as soon as it knows; ``full`` runs it as M-Lab does, one connection for all of the time. Before it the idle
+    line is watched for ``idle_s``.
     """
 
     servers: tuple[SpeedServer, ...]
@@ -70,6 +75,7 @@ class SpeedRequest:
     max_bytes: int | None = None
     full: bool = False
     engine: Engine = Engine.NDT7
+    idle_s: float = IDLE_S
 
 
 RequestT_contra = TypeVar("RequestT_contra", contravariant=True)

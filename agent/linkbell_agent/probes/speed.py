@@ -13,6 +13,7 @@ from linkbell_agent.ndt7.plateau import Plateau
 from linkbell_agent.ndt7.rules import Caps
 from linkbell_agent.probes.base import ProbeContext, SpeedRequest
 from linkbell_agent.probes.ookla import ookla
+from linkbell_agent.watch.watcher import Seen, Watcher
 from linkbell_wire.failures import FailureCode
 from linkbell_wire.records import SpeedRecord, SpeedResult
 from linkbell_wire.words import Direction, Engine, ServerScope
@@ -37,11 +38,23 @@ class _Attempt:
         return any(outcome.admitted for outcome in self.outcomes.values())
 
 
-async def ndt7(request: SpeedRequest, context: ProbeContext) -> SpeedRecord:
-    """Measure and return the record. Raises :class:`ValueError` if the request names no server, direction or address.
+@dataclass(frozen=True, slots=True)
+class _WatchedClient:
+    """A client that is watched from beside while it measures."""
 
-    A server that is busy, cannot be reached or is no ndt7 server passes the test on to the next. One that took the
-    download keeps the upload, even if the download failed on the way.
+    client: Client
+    watcher: Watcher
+
+    async def measure(self, direction: Direction, endpoint: Endpoint, caps: Caps) -> Outcome:
+        return await self.watcher.during(direction, self.client.measure(direction, endpoint, caps))
+
+
+async def ndt7(request: SpeedRequest, context: ProbeContext) -> SpeedRecord:
+    """Watch the idle line, measure, and return the record.
+
+    Raises :class:`ValueError` if the request names no server, direction or address. A server that is busy, cannot be
+    reached or is no ndt7 server passes the test on to the next. One that took the download keeps the upload, even if
+    the download failed on the way.
     """
     directions = [
         direction
@@ -52,16 +65,20 @@ async def ndt7(request: SpeedRequest, context: ProbeContext) -> SpeedRecord:
     if not servers or not directions:
         raise ValueError("a speed test needs a server and a direction")
     rule = None if request.full else Plateau
-    client = Client(context.uplink, context.clock.monotonic, rule, STREAMS)
+    watcher = Watcher(context.uplink, context.clock.monotonic, idle_s=request.idle_s)
+    client = _WatchedClient(Client(context.uplink, context.clock.monotonic, rule, STREAMS), watcher)
     caps = Caps(request.max_duration_s, request.max_bytes)
     for endpoint, scope in servers:
+        await watcher.before(endpoint)
         attempt = _Attempt(endpoint, scope, await _try(client, endpoint, directions, caps))
         if attempt.admitted:
             break
-    return _record(attempt, request, context)
+    return _record(attempt, watcher.seen(), request, context)
 
 
-async def _try(client: Client, endpoint: Endpoint, directions: list[Direction], caps: Caps) -> dict[Direction, Outcome]:
+async def _try(
+    client: _WatchedClient, endpoint: Endpoint, directions: list[Direction], caps: Caps
+) -> dict[Direction, Outcome]:
     """Run the directions on one server. If it does not take the first, all of them have that failure."""
     first = await client.measure(directions[0], endpoint, caps)
     if not first.admitted:
@@ -72,7 +89,7 @@ async def _try(client: Client, endpoint: Endpoint, directions: list[Direction], 
     return outcomes
 
 
-async def _measure_patiently(client: Client, direction: Direction, endpoint: Endpoint, caps: Caps) -> Outcome:
+async def _measure_patiently(client: _WatchedClient, direction: Direction, endpoint: Endpoint, caps: Caps) -> Outcome:
     """Run one direction; if the server is busy and says for how short a time, wait once and try once more."""
     outcome = await client.measure(direction, endpoint, caps)
     failure, wait_s = outcome.result.failure, outcome.retry_after_s
@@ -82,8 +99,7 @@ async def _measure_patiently(client: Client, direction: Direction, endpoint: End
     return await client.measure(direction, endpoint, caps)
 
 
-def _record(attempt: _Attempt, request: SpeedRequest, context: ProbeContext) -> SpeedRecord:
-    idle = [outcome.rtt_idle_s for outcome in attempt.outcomes.values() if outcome.rtt_idle_s is not None]
+def _record(attempt: _Attempt, seen: Seen, request: SpeedRequest, context: ProbeContext) -> SpeedRecord:
     results = {direction: _dated(outcome, context) for direction, outcome in attempt.outcomes.items()}
     return SpeedRecord(
         **context.stamp(),
@@ -93,7 +109,7 @@ def _record(attempt: _Attempt, request: SpeedRequest, context: ProbeContext) -> 
         trigger=request.trigger,
         download=results.get(Direction.DOWNLOAD),
         upload=results.get(Direction.UPLOAD),
-        rtt_idle_s=min(idle, default=None),
+        **seen,
     )
 
 

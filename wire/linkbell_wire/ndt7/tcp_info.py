@@ -44,6 +44,9 @@ class TcpInfo:
     send_mss_bytes: int = 0
     receive_mss_bytes: int = 0
     """Payload of the full segments we send, and of those that come."""
+    segments_out: int | None = None
+    """All that left, the first of the handshake and those sent again included."""
+    segments_in: int | None = None
 
     @property
     def retransmit_ratio(self) -> float | None:
@@ -94,4 +97,6 @@ def parse(raw: bytes) -> TcpInfo:
         duplicate_segments=u32(216) or 0,
         send_mss_bytes=u32(16) or 0,
         receive_mss_bytes=u32(20) or 0,
+        segments_out=u32(136),
+        segments_in=u32(140),
     )
