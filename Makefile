@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick check format bench-ndt7 bench-ingest bench-agent bench-short constraints clean
+.PHONY: help run test test-quick check format bench-ndt7 bench-ingest bench-agent bench-check bench-short constraints clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,10 +47,14 @@ bench-ingest: $(STAMP) ## records a second that one collector makes durable
 bench-agent: $(STAMP) ## memory of a running agent (ten minutes)
 	@$(BIN)/python -m benchmarks.agent $(ARGS)
 
+bench-check: $(STAMP) ## how often the floor check is right, and at what cost (needs root; an hour, --only picks lines)
+	@$(BIN)/python -m benchmarks.check $(ARGS)
+
 bench-short: $(STAMP) ## a short form of each benchmark, so that none of them rots
 	@$(BIN)/python -m benchmarks.ndt7 --short
 	@$(BIN)/python -m benchmarks.ingest --short
 	@$(BIN)/python -m benchmarks.agent --short
+	@$(BIN)/python -m benchmarks.check --short
 
 constraints: $(STAMP) ## write down the versions now installed
 	@$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | grep -v '^-e\|@' > constraints.txt
