@@ -35,6 +35,8 @@ REPORT_INTERVAL_S = 0.02
 """How often the server says what has arrived (upload), or how the sending goes (download)."""
 
 _Counter = Annotated[int, Field(ge=0, le=2**53 - 1)]
+_Time = Annotated[int, Field(ge=0, le=600_000_000)]
+_RoundTrip = Annotated[int, Field(ge=0, le=60_000_000)]
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:bit/s|bits/s|bps|b/s)?", re.ASCII)
 _PREFIXES = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}
@@ -83,17 +85,17 @@ class Report(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
 
-    elapsed_us: _Counter
+    elapsed_us: _Time
     segments: _Counter | None = None
     received_bytes: _Counter | None = None
-    rtt_us: _Counter | None = None
-    min_rtt_us: _Counter | None = None
+    rtt_us: _RoundTrip | None = None
+    min_rtt_us: _RoundTrip | None = None
     bytes_sent: _Counter | None = None
     bytes_retransmitted: _Counter | None = None
-    rwnd_limited_us: _Counter | None = None
-    starved_us: _Counter | None = None
+    rwnd_limited_us: _Time | None = None
+    starved_us: _Time | None = None
     """How long the sender had less to send than the kernel would have taken."""
-    congestion_control: Annotated[str, Field(max_length=32)] | None = None
+    congestion_control: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,16}$")] | None = None
 
     def to_json(self) -> bytes:
         """Return the message, absent parts left out."""

@@ -107,12 +107,12 @@ class FloorUpload(FloorExchange):
         silent_s = self._elapsed_s() - self._heard_s
         if self._first_report is None or silent_s > max(LATEST_CLAIM_S, 2 * self._limits.rtt_s):
             return self._own_decision(capped=capped)
+        if mine.bps is None:  # nothing of our own yet to hold it against
+            return mine if capped else GO_ON
         curve, unit_bytes = self._theirs.best
         theirs = self._their_rule.decide(curve, unit_bytes * 8 * self._payload_share(), capped=capped)
         if _exceeds(theirs, mine):
             return self._own_decision(capped=capped)
-        if theirs.sure and mine.bps is None:
-            return GO_ON  # nothing of our own to hold it against yet
         return theirs
 
     def _own_decision(self, *, capped: bool) -> Decision:

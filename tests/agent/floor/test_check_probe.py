@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
@@ -22,11 +23,19 @@ from linkbell_wire.ndt7.frames import Opcode
 from linkbell_wire.records import CheckRecord
 from linkbell_wire.words import Direction, Trigger
 from tests.agent.ndt7 import servers
-from tests.agent.ndt7.servers import Behaviour, Visitor, serving
+from tests.agent.ndt7.servers import Behaviour, Server, Visitor
 
 CONTEXT = ProbeContext(Uplink(), SystemClock())
 DOWN, UP = Direction.DOWNLOAD, Direction.UPLOAD
 RECEIVE = Operation.RECEIVE
+
+
+@asynccontextmanager
+async def serving(behaviour: Behaviour) -> AsyncIterator[Server]:
+    """Serve, and let the last connection's end be noticed before the loop is closed."""
+    async with servers.serving(behaviour) as server:
+        yield server
+    await asyncio.sleep(0.01)
 
 
 async def run(*urls: str, direction: Direction = DOWN, floor_bps: float = 8e6, longest_s: float = 15.0) -> CheckRecord:
@@ -209,7 +218,7 @@ async def test_an_upload_nobody_reports_on_goes_by_what_was_acknowledged() -> No
 async def test_a_server_that_claims_twice_the_speed_is_not_believed() -> None:
     async def lies(visitor: Visitor) -> None:
         began = time.monotonic()
-        while True:
+        while not visitor.reader.at_eof():
             received = await visitor.swallow(0.05)
             elapsed_us = round((time.monotonic() - began) * 0.5e6)
             visitor.writer.write(says(elapsed_us=elapsed_us, segments=received // 1000, received_bytes=received))
@@ -218,6 +227,43 @@ async def test_a_server_that_claims_twice_the_speed_is_not_believed() -> None:
         record = await run(other.url, direction=UP)
     assert record.bps is not None
     assert record.bps < 1.1 * floor.pace_bps(8e6)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"elapsed_us": 1, "rtt_us": 9007199254740991, "min_rtt_us": 1}',
+        b'{"elapsed_us": 1, "congestion_control": "a b\\n"}',
+        b'{"elapsed_us": -1}',
+        b'{"elapsed_us": 1, "rtt_us": 60000000, "bytes_sent": 1, "bytes_retransmitted": 9007199254740991}',
+        b"[]",
+        b"\xff",
+    ],
+)
+async def test_reports_that_make_no_sense_spoil_no_record(text: bytes) -> None:
+    async def behave(visitor: Visitor) -> None:
+        for _ in range(20):
+            visitor.writer.write(frames.message(Opcode.TEXT, text))
+        await _paced(visitor, 3.0)
+        await visitor.swallow(5)
+
+    async with serving(upgraded(behave)) as other:
+        record = await run(other.url)
+    assert record.passed is not None or record.failure is not None
+
+
+@pytest.mark.parametrize("segments", [1, 10**15])
+async def test_absurd_counts_in_an_upload_spoil_no_record(segments: int) -> None:
+    async def behave(visitor: Visitor) -> None:
+        count = 0
+        while not visitor.reader.at_eof():
+            received = await visitor.swallow(0.02)
+            count += 1
+            visitor.writer.write(says(elapsed_us=count, segments=segments + count, received_bytes=received))
+
+    async with serving(upgraded(behave)) as other:
+        record = await run(other.url, direction=UP)
+    assert record.passed is not None or record.failure is not None
 
 
 async def test_a_cancelled_check_leaves_nothing_open(server: MeasurementServer) -> None:
