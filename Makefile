@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick check format bench-ndt7 bench-ingest bench-agent bench-accuracy bench-short constraints clean
+.PHONY: help run test test-quick check format bench-ndt7 bench-ingest bench-agent bench-accuracy bench-check bench-short constraints clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,11 +52,17 @@ bench-accuracy: $(STAMP) ## error and cost of four ways of measuring, on every l
 	@$(INSTALL) -c constraints.txt --group charts
 	@$(BIN)/python -m benchmarks.accuracy $(ARGS)
 
+bench-check: $(STAMP) ## how often the floor check is right, and at what cost (needs root; an hour, --only picks lines)
+	@$(BIN)/python -m tools.test_needs
+	@$(BIN)/python -m benchmarks.check $(ARGS)
+
 bench-short: $(STAMP) ## a short form of each benchmark, so that none of them rots
+	@$(BIN)/python -m tools.test_needs
 	@$(BIN)/python -m benchmarks.ndt7 --short
 	@$(BIN)/python -m benchmarks.ingest --short
 	@$(BIN)/python -m benchmarks.agent --short
 	@$(BIN)/python -m benchmarks.accuracy --short
+	@$(BIN)/python -m benchmarks.check --short
 
 constraints: $(STAMP) ## write down the versions now installed
 	@$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | grep -v '^-e\|@' > constraints.txt

@@ -7,6 +7,7 @@ how long a bystander's packet had to wait are read from the line's own log (``te
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -340,7 +341,7 @@ def main() -> int:
     reason = why_not()
     if reason is not None and not args.page:
         say(f"Cannot measure here: {reason}.")
-        return 1
+        return 0 if args.short and not os.environ.get("CI") else 1
     if args.short:
         report(measure(["adsl-8"], [LINKBELL, FULL], 1, 2))
         return 0

@@ -20,7 +20,8 @@ from linkbell_agent.identity import Identity, installation_id, read_identity
 from linkbell_agent.link import CollectorLink, Connected
 from linkbell_agent.net import Uplink
 from linkbell_agent.plan import Plan, Surroundings, make_plan
-from linkbell_agent.probes.base import PingRequest, ProbeContext, SpeedRequest
+from linkbell_agent.probes.base import CheckRequest, PingRequest, ProbeContext, SpeedRequest
+from linkbell_agent.probes.check import check
 from linkbell_agent.probes.ping import ping
 from linkbell_agent.probes.speed import speed
 from linkbell_agent.retry import Backoff
@@ -206,3 +207,8 @@ async def ping_once(settings: Settings, request: PingRequest) -> Record:
 async def speed_once(settings: Settings, request: SpeedRequest) -> Record:
     """Test the speed once, beside a running agent if there is one."""
     return await PROBES.speed(request, build_context(settings))
+
+
+async def check_once(settings: Settings, request: CheckRequest) -> Record:
+    """Check the floor once, beside a running agent if there is one."""
+    return await check(request, build_context(settings))

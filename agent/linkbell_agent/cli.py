@@ -27,6 +27,7 @@ first steps
   linkbell-agent enrol https://collector.example --token lbj_...
   linkbell-agent run
   linkbell-agent speed --server ws://collector.example:8471
+  linkbell-agent check --server ws://collector.example:8471 --floor 8M
 """
 
 _ENROL_EPILOG = """\
@@ -51,6 +52,20 @@ examples
   linkbell-agent speed --server http://collector.example:8471 --engine ookla
 
 A test ends as soon as it knows the speed, after a second or two on most lines; satellites take longer.
+"""
+
+_CHECK_EPILOG = """\
+examples
+  linkbell-agent check --floor 8M
+  linkbell-agent check --server ws://collector.example:8471 --floor 8M --json
+  linkbell-agent check --server ws://collector.example:8471 --floor "2 Mbit/s" --direction upload
+
+A speed test asks how fast the line is, and fills it for seconds. A check asks only whether the line carries at least
+the floor: it sends at 1.15 times the floor and never faster, and stops as soon as the answer is sure. On a line of
+twice the floor nobody notices; at 8 Mbit/s it costs half a megabyte there, and never more than two.
+
+It needs a Linkbell measurement server (linkbell-collector measure): other ndt7 servers cannot pace.
+Floors from 100k to 1G can be checked. "The line is too slow" is an answer: the exit status is 0 then, too.
 """
 
 Command = Callable[[argparse.Namespace], int]
@@ -85,6 +100,7 @@ def _command(name: str) -> Command:
         "run": commands.run,
         "probe": commands.probe,
         "speed": commands.speed,
+        "check": commands.check,
         "config": commands.config,
     }
     return table[name]
@@ -136,6 +152,7 @@ def build_parser() -> argparse.ArgumentParser:
     _describe_run(add("run", "measure and report until stopped"))
     _describe_probe(add("probe", "ping one target once and show the result", _PROBE_EPILOG))
     _describe_speed(add("speed", "test the speed of the line once, without a collector if need be", _SPEED_EPILOG))
+    _describe_check(add("check", "ask whether the line carries at least its floor, without filling it", _CHECK_EPILOG))
     config = add("config", "look at the settings")
     config.add_argument(
         "action", choices=["check"], help="check: say whether they are right, and where each comes from"
@@ -172,6 +189,16 @@ def _describe_probe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=["icmp", "tcp"], help="with --host: how (default: what the box allows)")
     parser.add_argument("--port", type=int, help="with --host: port for tcp (default: 443)")
     parser.add_argument("--count", type=int, help="packets to send (default: as configured)")
+
+
+def _describe_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--server", metavar="URL", help="measurement server, such as ws://host:8471 (default: configured)"
+    )
+    parser.add_argument(
+        "--floor", metavar="RATE", help="such as 8M, 8000k, '8 Mbit/s' or 8000000 (default: the school's, if enrolled)"
+    )
+    parser.add_argument("--direction", choices=["download", "upload"], default="download", help="default: download")
 
 
 def _describe_speed(parser: argparse.ArgumentParser) -> None:

@@ -16,13 +16,14 @@ from linkbell_agent.enrolment import EnrolmentError
 from linkbell_agent.files import StateError
 from linkbell_agent.identity import Identity, read_identity
 from linkbell_agent.plan import Plan, is_mlab
-from linkbell_agent.probes.base import PingRequest, SpeedRequest
+from linkbell_agent.probes.base import CheckRequest, PingRequest, SpeedRequest
 from linkbell_agent.runner import no_gateway
 from linkbell_agent.settings import Settings, nearest, table
+from linkbell_wire import floor
 from linkbell_wire.configuration import SpeedConfiguration, SpeedServer, TargetConfiguration
 from linkbell_wire.enrolment import EnrolRequest, EnrolStatus
-from linkbell_wire.records import PingRecord, Record, SpeedRecord
-from linkbell_wire.words import Engine, Layer, PingMethod, Trigger
+from linkbell_wire.records import CheckRecord, PingRecord, Record, SpeedRecord
+from linkbell_wire.words import Direction, Engine, Layer, PingMethod, Trigger
 
 GATEWAY = "gateway"
 
@@ -115,6 +116,18 @@ def speed(arguments: argparse.Namespace) -> int:
     if isinstance(record, SpeedRecord) and not arguments.json:
         print("".join(f"       {line}\n" for line in explain(record)), end="", flush=True)
     return EXIT_RESULT if isinstance(record, SpeedRecord) and _has_result(record) else EXIT_FAILURE
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """``linkbell-agent check``."""
+    settings = load_settings(arguments).settings
+    try:
+        request = _check_request(arguments, settings)
+    except UsageError as error:
+        return _wrong(str(error))
+    record = asyncio.run(app.check_once(settings, request))
+    _show(record, as_json=arguments.json)
+    return EXIT_RESULT if isinstance(record, CheckRecord) and record.passed is not None else EXIT_FAILURE
 
 
 def config(arguments: argparse.Namespace) -> int:
@@ -219,6 +232,38 @@ def _speed_request(arguments: argparse.Namespace, settings: Settings) -> SpeedRe
         full=arguments.full or plan.speed_full,
         engine=plan.speed_engine if arguments.engine is None else Engine(arguments.engine),
     )
+
+
+def _check_request(arguments: argparse.Namespace, settings: Settings) -> CheckRequest:
+    direction = Direction(arguments.direction)
+    servers = _present_plan(settings).servers if arguments.server is None else (_server(arguments.server),)
+    if not servers:
+        raise UsageError("which server? Give --server ws://host:8471, or enrol this box first.")
+    floor_bps = _school_floor(settings, direction) if arguments.floor is None else _given_floor(arguments.floor)
+    return CheckRequest(servers, Trigger.MANUAL, floor_bps, direction)
+
+
+def _given_floor(text: str) -> float:
+    try:
+        floor_bps = floor.read_rate(text)
+    except ValueError as error:
+        raise UsageError(f"--floor: {error}.") from error
+    if not floor.can_be_checked(floor_bps):
+        raise UsageError(
+            f"--floor {text}: floors from 100k to 1G (100 kbit/s to 1 Gbit/s) can be checked. For a faster line, "
+            "linkbell-agent speed measures it."
+        )
+    return floor_bps
+
+
+def _school_floor(settings: Settings, direction: Direction) -> float:
+    configuration = read_kept_configuration(settings.state)
+    school = None if configuration is None else configuration.school
+    if school is not None:
+        own = school.download_floor_bps if direction is Direction.DOWNLOAD else school.upload_floor_bps
+        if own is not None:
+            return own
+    raise UsageError("which floor? Give --floor 8M: this box knows of none for its school.")
 
 
 def _server(url: str) -> SpeedServer:

@@ -3,6 +3,7 @@
 from linkbell_wire.errors import ErrorReply
 from linkbell_wire.failures import Failure
 from linkbell_wire.records import (
+    CheckRecord,
     EventRecord,
     PingRecord,
     Record,
@@ -10,7 +11,7 @@ from linkbell_wire.records import (
     SpeedRecord,
     SpeedResult,
 )
-from linkbell_wire.words import DeviceLimit, Grade, LimitedBy
+from linkbell_wire.words import DeviceLimit, Direction, Grade, LimitedBy
 
 NOTABLE_SHARE = 0.1
 """Other people's traffic of less than this share of the speed is not worth a sentence."""
@@ -61,6 +62,8 @@ def describe(record: Record) -> str:
         return f"ping   {record.target:<14} {_ping(record)}"
     if isinstance(record, SpeedRecord):
         return f"speed  {record.engine:<14} {_speed(record)}"
+    if isinstance(record, CheckRecord):
+        return _check(record)
     if isinstance(record, EventRecord):
         details = ", ".join(f"{name} {value}" for name, value in record.details.items())
         return f"event  {record.event:<14} {details}".rstrip()
@@ -131,6 +134,24 @@ def _direction(result: SpeedResult) -> str:
         assert result.failure is not None
         return f"FAILED ({failure_words(result.failure)})"
     return f"{rate(result.bps)} ({volume(result.bytes)} in {result.duration_s:.1f} s)"
+
+
+def _check(record: CheckRecord) -> str:
+    way = "" if record.direction is Direction.DOWNLOAD else " upwards"
+    if record.passed is None or record.bps is None:
+        assert record.failure is not None
+        return (
+            f"Whether the line carries {rate(record.floor_bps)}{way} could not be found out: "
+            f"{failure_words(record.failure)} ({volume(record.bytes)}; {record.server})"
+        )
+    if record.passed:
+        answer = f"The line carries at least {rate(record.floor_bps)}{way}."
+    else:
+        answer = f"The line carries {rate(record.bps)}{way}, less than its floor of {rate(record.floor_bps)}."
+    closely = "" if record.sure else " It was close: the best estimate decided."
+    rtt = "" if record.rtt_loaded_s is None else f", round trip {milliseconds(record.rtt_loaded_s)} meanwhile"
+    idle = "" if record.rtt_idle_s is None else f" ({milliseconds(record.rtt_idle_s)} idle)"
+    return f"{answer}{closely} ({volume(record.bytes)} in {record.duration_s:.1f} s{rtt}{idle if rtt else ''})"
 
 
 def advice(error: ErrorReply) -> str:

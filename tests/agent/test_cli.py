@@ -35,7 +35,7 @@ def configuration(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [[], ["enrol"], ["run"], ["probe"], ["speed"], ["config"]])
+@pytest.mark.parametrize("command", [[], ["enrol"], ["run"], ["probe"], ["speed"], ["check"], ["config"]])
 def test_every_command_explains_itself(command: list[str]) -> None:
     done = agent(*command, "--help")
     assert done.returncode == 0
@@ -52,6 +52,14 @@ def test_every_command_explains_itself(command: list[str]) -> None:
         (["speed", "--server", "ws://127.0.0.1:99999"], "write it like ws://host:8471"),
         (["speed", "--server", "ws://127.0.0.1:1", "--max-duration", "99"], "max_duration_s"),
         (["speed", "--server", "ws://127.0.0.1:1", "--max-bytes", "1"], "max_bytes"),
+        (["check", "--server", "ws://127.0.0.1:1"], "which floor? Give --floor 8M"),
+        (["check", "--floor", "8M", "--server", "example"], "write it like ws://host:8471"),
+        (["check", "--floor", "0", "--server", "ws://127.0.0.1:1"], "give more than 0"),
+        (["check", "--floor=-8M", "--server", "ws://127.0.0.1:1"], "write it like 8M"),
+        (["check", "--floor", "fast", "--server", "ws://127.0.0.1:1"], "write it like 8M"),
+        (["check", "--floor", "10G", "--server", "ws://127.0.0.1:1"], "100k to 1G"),
+        (["check", "--floor", "10k", "--server", "ws://127.0.0.1:1"], "100k to 1G"),
+        (["check", "--floor", "8M", "--direction", "sideways"], "invalid choice"),
         (["speed", "--download-only", "--upload-only"], "not allowed with"),
         (["probe", "gatway", "--set", "ping.cuont=1"], "Did you mean ping.count?"),
         (["probe", "--host", "bad host"], "host"),
@@ -93,6 +101,22 @@ def test_a_speed_test_without_a_server_is_a_record_with_codes() -> None:
     assert record["kind"] == "speed"
     assert record["download"]["bps"] is None
     assert record["download"]["failure"]["code"] == "connection_refused"
+
+
+def test_a_check_without_a_server_is_a_record_with_a_code() -> None:
+    done = agent("check", "--server", "ws://127.0.0.1:1", "--floor", "8 Mbit/s", "--json")
+    assert done.returncode == 1
+    record = json.loads(done.stdout)
+    assert record["kind"] == "check"
+    assert record["floor_bps"] == 8e6
+    assert record["passed"] is None
+    assert record["failure"]["code"] == "connection_refused"
+
+
+def test_a_check_that_failed_says_so_in_a_sentence() -> None:
+    done = agent("check", "--server", "ws://127.0.0.1:1", "--floor", "8M")
+    assert done.returncode == 1
+    assert "could not be found out: connect: connection refused" in done.stdout
 
 
 def test_config_check_says_what_is_in_force_and_whence(configuration: Path) -> None:

@@ -32,7 +32,7 @@ BAD = [
     ("Batch.no_stream", "stream", "Field required"),
     ("Batch.one_bad_record", "records.1.ping.seq", "Input should be greater than or equal to 0"),
     ("Batch.stream_is_no_uuid", "stream", "Input should be a valid UUID, invalid length: found 1"),
-    ("CheckRecord.floor_of_zero", "floor_bps", "Input should be greater than 0"),
+    ("CheckRecord.floor_of_zero", "", "Value error, no line is held to a floor of 0"),
     ("CheckRecord.passed_without_a_speed", "", "Value error, a check that found out says the bps it reached"),
     ("DnsRecord.neither_result_nor_failure", "", "Value error, needs duration_s or a failure"),
     ("DnsRecord.result_and_failure", "", "Value error, a failure has no duration_s"),

@@ -52,6 +52,7 @@ class FailureCode(StrEnum):
     MESSAGE_TOO_LARGE = "message_too_large"
     NO_DATA = "no_data"
     INCONCLUSIVE = "inconclusive"
+    FLOOR_OUT_OF_RANGE = "floor_out_of_range"
     SERVER_BUSY = "server_busy"
     NO_SERVER = "no_server"
     ENGINE_MISSING = "engine_missing"

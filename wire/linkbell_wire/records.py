@@ -207,26 +207,40 @@ class SpeedRecord(Record):
 
 
 class CheckRecord(Record):
-    """Is the line at least at its floor? ``passed`` is ``None`` when the check failed to find out."""
+    """Is the line at least at its floor? ``passed`` is ``None`` when the check failed to find out.
+
+    The sender is paced at ``paced_bps``, so ``bps`` (payload at the receiver, within ``bps_low`` and ``bps_high``) is
+    what the line carried up to that and says nothing of what it could carry beyond. ``sure`` is false where the budget
+    was spent near the floor and the best estimate decided.
+    """
 
     kind: Literal["check"] = "check"
     server: fields.Url
     server_scope: words.ServerScope = words.ServerScope.UNKNOWN
     direction: words.Direction = words.Direction.DOWNLOAD
     trigger: words.Trigger
-    floor_bps: Annotated[float, Field(gt=0, le=1e13)]
+    floor_bps: fields.BitRate
     passed: bool | None = None
+    sure: bool | None = None
     bps: fields.BitRate | None = None
+    bps_low: fields.BitRate | None = None
+    bps_high: fields.BitRate | None = None
+    paced_bps: fields.BitRate | None = None
     bytes: fields.ByteCount
     duration_s: fields.Seconds
     rtt_idle_s: fields.Seconds | None = None
+    rtt_min_s: fields.Seconds | None = None
     rtt_loaded_s: fields.Seconds | None = None
+    retransmit_ratio: fields.Ratio | None = None
+    congestion_control: fields.Name | None = None
     failure: Failure | None = None
 
     @model_validator(mode="after")
     def _is_a_result_or_a_failure(self) -> Self:
         if self.passed is not None and self.bps is None:
             raise ValueError("a check that found out says the bps it reached")
+        if self.passed is not None and self.floor_bps == 0:
+            raise ValueError("no line is held to a floor of 0")
         _require_result_or_failure("passed", self.passed, self.failure)
         return self
 

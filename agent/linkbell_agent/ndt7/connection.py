@@ -32,6 +32,7 @@ SPLIT_SLACK_S = 0.05
 """A busy server may take this long over its answer; more, and twice the handshake, and the path is taken for split."""
 
 _TCP_NOTSENT_LOWAT = 25  # include/uapi/linux/tcp.h; not in every build of Python
+_SO_MAX_PACING_RATE = 47  # include/uapi/asm-generic/socket.h
 _TCP_CONGESTION = getattr(socket, "TCP_CONGESTION", 13)
 
 
@@ -100,6 +101,10 @@ class Connection:
             return self._sock.getsockopt(socket.IPPROTO_TCP, _TCP_CONGESTION, 16).rstrip(b"\0").decode("ascii")
         except (OSError, UnicodeDecodeError):
             return None
+
+    def pace(self, rate_bps: float) -> None:
+        """Have the kernel send no faster than this, packet by packet. Raises ``OSError`` where it cannot."""
+        self._sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("=Q", round(rate_bps / 8)))
 
     def close(self) -> None:
         """Close, and throw away what has not been sent: nobody waits for it and the school pays for it."""

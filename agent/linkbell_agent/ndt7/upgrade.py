@@ -37,12 +37,15 @@ class Upgrade:
     """One attempt: a fresh key, the request that carries it and the answer it asks for.
 
     ``test`` names the test that the connection is a stream of: a server that knows of it gives all of them one place.
+    ``target`` (path and query) and ``subprotocol`` are ndt7's unless another protocol is to be spoken.
     """
 
     endpoint: Endpoint
     direction: Direction
     key: str = field(default_factory=lambda: base64.b64encode(os.urandom(16)).decode())
     test: str = field(default_factory=lambda: os.urandom(16).hex())
+    target: str | None = None
+    subprotocol: str = SUBPROTOCOL
 
     def another(self) -> "Upgrade":
         """Return the attempt for one more stream of the same test."""
@@ -50,15 +53,16 @@ class Upgrade:
 
     def request(self) -> bytes:
         """Return the whole request."""
+        target = self.target or f"{_PATHS[self.direction]}?{_CLIENT}&{TEST_PARAMETER}={self.test}"
         return (
-            f"GET {_PATHS[self.direction]}?{_CLIENT}&{TEST_PARAMETER}={self.test} HTTP/1.1\r\n"
+            f"GET {target} HTTP/1.1\r\n"
             f"Host: {self.endpoint.authority}\r\n"
             f"User-Agent: linkbell-agent/{__version__}\r\n"
             "Connection: Upgrade\r\n"
             "Upgrade: websocket\r\n"
             "Sec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Key: {self.key}\r\n"
-            f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
+            f"Sec-WebSocket-Protocol: {self.subprotocol}\r\n"
             "\r\n"
         ).encode("ascii")
 
@@ -78,7 +82,7 @@ class Upgrade:
             headers.get("upgrade", "").lower() == "websocket"
             and "upgrade" in headers.get("connection", "").lower()
             and headers.get("sec-websocket-accept") == self._accept()
-            and headers.get("sec-websocket-protocol") == SUBPROTOCOL
+            and headers.get("sec-websocket-protocol") == self.subprotocol
             and "sec-websocket-extensions" not in headers
         )
         if not agreed:

@@ -7,9 +7,10 @@ from typing import TypedDict, TypeVar
 
 from linkbell_agent.clock import Clock
 from linkbell_agent.net import Uplink
+from linkbell_wire import floor
 from linkbell_wire.configuration import SpeedServer, TargetConfiguration
 from linkbell_wire.records import Record
-from linkbell_wire.words import ClockQuality, Engine, Trigger
+from linkbell_wire.words import ClockQuality, Direction, Engine, Trigger
 
 
 class Stamp(TypedDict):
@@ -76,6 +77,17 @@ class SpeedRequest:
     full: bool = False
     engine: Engine = Engine.NDT7
     idle_s: float = IDLE_S
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """Is the line at least at ``floor_bps`` in one direction? Asked of the first of ``servers`` that takes it."""
+
+    servers: tuple[SpeedServer, ...]
+    trigger: Trigger
+    floor_bps: float
+    direction: Direction = Direction.DOWNLOAD
+    max_duration_s: float = floor.MAX_DURATION_S
 
 
 RequestT_contra = TypeVar("RequestT_contra", contravariant=True)

@@ -68,3 +68,27 @@ class Slots:
     def _first_free_s(self, now: float) -> int:
         first_free = min((slot.until_s for slot in self._taken.values()), default=now)
         return max(1, math.ceil(first_free - now))
+
+
+class RateBudget:
+    """What all floor checks may send together, in bits per second; each holds its part for ``longest_s`` at most."""
+
+    def __init__(self, limit_bps: float, longest_s: float, monotonic: Callable[[], float]) -> None:
+        self._limit_bps = limit_bps
+        self._longest_s = longest_s
+        self._monotonic = monotonic
+        self._taken: dict[object, tuple[float, float]] = {}
+
+    @contextmanager
+    def hold(self, rate_bps: float) -> Iterator[None]:
+        """Hold ``rate_bps`` for a ``with`` block. Raises :class:`NoSlotError` if that much is not free."""
+        now = self._monotonic()
+        if rate_bps + sum(rate for _, rate in self._taken.values()) > self._limit_bps:
+            first_free = min((since for since, _ in self._taken.values()), default=now) + self._longest_s
+            raise NoSlotError(max(1, math.ceil(first_free - now)))
+        part = object()
+        self._taken[part] = (now, rate_bps)
+        try:
+            yield
+        finally:
+            del self._taken[part]

@@ -9,7 +9,7 @@ import time
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from linkbell_collector.measure.admission import Slots
+from linkbell_collector.measure.admission import RateBudget, Slots
 from linkbell_collector.measure.kernel import bbr_is_available
 from linkbell_collector.measure.metrics import Metrics
 from linkbell_collector.measure.settings import MeasureSettings
@@ -83,7 +83,11 @@ class MeasurementServer:
                 "Load the module tcp_bbr and allow it (sysctl net.ipv4.tcp_allowed_congestion_control)."
             )
         slots = Slots(self._settings.max_tests, self._settings.timings.hard_stop_s, time.monotonic)
-        return Line(slots, self._metrics, memoryview(os.urandom(MAX_SENT_MESSAGE_BYTES)), bbr)
+        self._metrics.max_check_bps.set(self._settings.max_check_bps / 8)
+        check_budget = RateBudget(
+            self._settings.max_check_bps, self._settings.timings.check_hard_stop_s, time.monotonic
+        )
+        return Line(slots, check_budget, self._metrics, memoryview(os.urandom(MAX_SENT_MESSAGE_BYTES)), bbr)
 
 
 def build(settings: MeasureSettings) -> MeasurementServer:

@@ -12,17 +12,20 @@ from linkbell_collector import values
 from linkbell_collector.measure.app import CannotStartError, MeasurementServer, build
 from linkbell_collector.measure.settings import (
     DEFAULT_DRAIN_S,
+    DEFAULT_MAX_CHECK_BPS,
     DEFAULT_MAX_TESTS,
     DEFAULT_PORT,
     MeasureSettings,
 )
+from linkbell_wire import floor
 
 DESCRIPTION = """The far end of schools' speed tests: an ndt7 server, in a process of its own.
 
 Put it where the schools' traffic meets the Internet, on a line much faster than any school's. Agents are pointed at
 it with --server; M-Lab's own ndt7 clients work too. Every test takes up to ten seconds of the full line, so set
 --max-tests to your line divided by the fastest school's (1 Gbit/s for 100 Mbit/s schools: 10). One test more than that
-is told to come back later, which agents do.
+is told to come back later, which agents do. Floor checks (linkbell-agent check) are short and paced; they have a limit
+of their own, --max-check-rate.
 """
 
 
@@ -44,6 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_MAX_TESTS,
         help="tests admitted at once, default %(default)s; the next gets 503 and a time to come back",
     )
+    parser.add_argument(
+        "--max-check-rate",
+        metavar="RATE",
+        type=_rate,
+        default=DEFAULT_MAX_CHECK_BPS,
+        help="what all floor checks may send together, such as 500M, default 200M: a check of an 8 Mbit/s floor sends "
+        "at 9.2 Mbit/s for two seconds at most",
+    )
     parser.add_argument("--certificate", metavar="FILE", type=Path, help="PEM certificate with its chain: serve wss")
     parser.add_argument("--key", metavar="FILE", type=Path, help="the certificate's PEM key, if it is not in its file")
     parser.add_argument(
@@ -61,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write("--key needs --certificate: a key alone serves nothing.\n")
         return 2
     host, port = args.listen
-    settings = MeasureSettings(host, port, args.max_tests, args.certificate, args.key, args.drain)
+    settings = MeasureSettings(
+        host, port, args.max_tests, args.max_check_rate, args.certificate, args.key, drain_s=args.drain
+    )
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     # Its complaints about malformed requests are tracebacks that any stranger could fill the log with.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
@@ -123,6 +136,13 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        return floor.read_rate(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _seconds(text: str) -> float:

@@ -18,7 +18,7 @@ EARLY_EXIT_BYTES = 250_000_000
 
 _TEST = re.compile(r"[0-9a-f]{16,64}")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_USE_A_CLIENT = "This URL is for ndt7 clients: linkbell-agent speed, ndt7-client or @m-lab/ndt7."
+_USE_A_CLIENT = "This URL is for measuring clients: linkbell-agent speed or check, ndt7-client or @m-lab/ndt7."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +42,42 @@ class Refused:
 
 def consider(headers: Mapping[str, str], query: str, *, download: bool) -> Accepted | Refused:
     """Decide on one request. ``headers`` must look names up without regard to case; ``query`` is as it came."""
-    if not _has_token(headers.get("Connection"), "upgrade") or not _has_token(headers.get("Upgrade"), "websocket"):
-        return _refused("This is a WebSocket address and the request is no WebSocket handshake.")
-    if headers.get("Sec-WebSocket-Version", "").strip() != "13":
-        return _refused("Only version 13 of the WebSocket protocol is spoken.", 426, {"Sec-WebSocket-Version": "13"})
-    key = headers.get("Sec-WebSocket-Key", "").strip()
-    if not _is_key(key):
-        return _refused("Sec-WebSocket-Key must be 16 bytes in base64.")
-    if not _has_token(headers.get("Sec-WebSocket-Protocol"), SUBPROTOCOL):
-        return _refused(f"The header Sec-WebSocket-Protocol must offer {SUBPROTOCOL}.")
-    if len(query) > MAX_QUERY_BYTES:
-        return _refused(f"The query is longer than {MAX_QUERY_BYTES} bytes.")
+    verdict = shake(headers, query, SUBPROTOCOL)
+    if isinstance(verdict, Refused):
+        return verdict
     parameters = parse_qsl(query, keep_blank_values=True)
     early_exit = [value for name, value in parameters if name == "early_exit"]
     if early_exit and (not download or early_exit != [EARLY_EXIT_VALUE]):
-        return _refused(f"early_exit is for downloads and may only be {EARLY_EXIT_VALUE}.")
+        return refused(f"early_exit is for downloads and may only be {EARLY_EXIT_VALUE}.")
     test = next((value for name, value in parameters if name == TEST_PARAMETER), None)
     if test is not None and not _TEST.fullmatch(test):
-        return _refused(f"{TEST_PARAMETER} must be 16 to 64 hexadecimal digits.")
+        return refused(f"{TEST_PARAMETER} must be 16 to 64 hexadecimal digits.")
+    streams = {} if test is None else {STREAMS_HEADER: str(MAX_STREAMS)}
+    return Accepted({**verdict.headers, **streams}, EARLY_EXIT_BYTES if early_exit else None, test)
+
+
+def shake(headers: Mapping[str, str], query: str, subprotocol: str) -> Accepted | Refused:
+    """Decide whether a request is a WebSocket handshake that offers ``subprotocol``; its query is only measured."""
+    if not _has_token(headers.get("Connection"), "upgrade") or not _has_token(headers.get("Upgrade"), "websocket"):
+        return refused("This is a WebSocket address and the request is no WebSocket handshake.")
+    if headers.get("Sec-WebSocket-Version", "").strip() != "13":
+        return refused("Only version 13 of the WebSocket protocol is spoken.", 426, {"Sec-WebSocket-Version": "13"})
+    key = headers.get("Sec-WebSocket-Key", "").strip()
+    if not _is_key(key):
+        return refused("Sec-WebSocket-Key must be 16 bytes in base64.")
+    if not _has_token(headers.get("Sec-WebSocket-Protocol"), subprotocol):
+        return refused(f"The header Sec-WebSocket-Protocol must offer {subprotocol}.")
+    if len(query) > MAX_QUERY_BYTES:
+        return refused(f"The query is longer than {MAX_QUERY_BYTES} bytes.")
     # No Sec-WebSocket-Extensions in the answer: compression, where offered, is thereby declined.
-    answer = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Accept": accept_key(key),
-        "Sec-WebSocket-Protocol": SUBPROTOCOL,
-    }
-    if test is not None:
-        answer[STREAMS_HEADER] = str(MAX_STREAMS)
-    return Accepted(answer, EARLY_EXIT_BYTES if early_exit else None, test)
+    return Accepted(
+        {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Accept": accept_key(key),
+            "Sec-WebSocket-Protocol": subprotocol,
+        }
+    )
 
 
 def accept_key(key: str) -> str:
@@ -77,7 +85,8 @@ def accept_key(key: str) -> str:
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
 
 
-def _refused(message: str, status: int = 400, headers: Mapping[str, str] | None = None) -> Refused:
+def refused(message: str, status: int = 400, headers: Mapping[str, str] | None = None) -> Refused:
+    """Say no, in a sentence for whoever made the request."""
     reply = ErrorReply(code=ErrorCode.INVALID_REQUEST, message=message, action=_USE_A_CLIENT)
     return Refused(status, reply, headers or {})
 

@@ -16,6 +16,7 @@ NOTSENT_S = 0.05
 measurements behind it, and a slow line would still be busy with it when the test is over."""
 
 _TCP_NOTSENT_LOWAT = 25  # include/uapi/linux/tcp.h; Python 3.11 has the name only on some builds
+_SO_MAX_PACING_RATE = 47  # include/uapi/asm-generic/socket.h
 _TCP_CONGESTION = getattr(socket, "TCP_CONGESTION", 13)
 
 
@@ -54,6 +55,17 @@ class KernelSocket:
         try:
             return tcp_info.parse(self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcp_info.TCP_INFO_BYTES))
         except (OSError, ValueError):
+            return None
+
+    def pace(self, rate_bps: float) -> None:
+        """Have the kernel send no faster than this, packet by packet. Raises ``OSError`` where it cannot."""
+        self._sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("=Q", round(rate_bps / 8)))
+
+    def congestion_control(self) -> str | None:
+        """Return the algorithm in use, ``None`` if the connection is gone."""
+        try:
+            return self._sock.getsockopt(socket.IPPROTO_TCP, _TCP_CONGESTION, 16).rstrip(b"\0").decode("ascii")
+        except (OSError, UnicodeDecodeError):
             return None
 
     def discard_on_close(self) -> None:

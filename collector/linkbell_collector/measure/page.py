@@ -10,7 +10,8 @@ padding:.1em .3em;border-radius:.2em}}</style></head><body>
 It is working: {free} of {most} places for tests are free now.</p>
 <p>It speaks ndt7, M-Lab's protocol, at <code>/ndt/v7/download</code> and <code>/ndt/v7/upload</code>.
 A browser cannot open those addresses. To measure, run
-<code>linkbell-agent speed --server URL</code> with the address of this page, or any ndt7 client.</p>
+<code>linkbell-agent speed --server URL</code> with the address of this page, or any ndt7 client.
+Floor checks (<code>linkbell-agent check --server URL --floor 8M</code>) are at <code>/check/v1/</code>.</p>
 <p>It answers speedtest-cli at <code>/speedtest/</code> too (<code>linkbell-agent speed --engine ookla</code>).</p>
 <p>For monitoring: <code>/healthz</code> and <code>/metrics</code>.</p>
 </body></html>

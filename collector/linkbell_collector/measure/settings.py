@@ -4,10 +4,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from linkbell_collector.measure.places import PlaceLimits
+from linkbell_wire import floor
 from linkbell_wire.ndt7 import HARD_STOP_S, MEASUREMENT_INTERVAL_S, TEST_DURATION_S
 
 DEFAULT_PORT = 8471
 DEFAULT_MAX_TESTS = 10
+DEFAULT_MAX_CHECK_BPS = 200e6
+"""About twenty checks of an 8 Mbit/s floor at once."""
+
 DEFAULT_DRAIN_S = 10.0
 
 
@@ -22,6 +26,9 @@ class Timings:
     """A peer that broke the protocol may read its close frame for this long before it is cut off."""
     idle_s: float = 15.0
     """A connection that has not asked for anything, or not to the end, is closed after this long."""
+    check_s: float = floor.MAX_DURATION_S
+    check_hard_stop_s: float = floor.HARD_STOP_S
+    check_interval_s: float = floor.REPORT_INTERVAL_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,8 @@ class MeasureSettings:
     host: str = "0.0.0.0"  # noqa: S104 - a measurement server exists to be reached
     port: int = DEFAULT_PORT
     max_tests: int = DEFAULT_MAX_TESTS
+    max_check_bps: float = DEFAULT_MAX_CHECK_BPS
+    """What all floor checks may send together."""
     certificate: Path | None = None
     key: Path | None = None
     drain_s: float = DEFAULT_DRAIN_S

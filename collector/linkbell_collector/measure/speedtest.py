@@ -94,7 +94,7 @@ class Speedtest:
         return admit
 
     def _refused(self, reason: Refusal, response: web.Response) -> web.Response:
-        self._supplies.metrics.refused.labels(reason).inc()
+        self._supplies.metrics.tests.refused.labels(reason).inc()
         response.force_close()
         return response
 
@@ -141,7 +141,7 @@ class Speedtest:
 
     async def _upload(self, request: web.Request) -> web.StreamResponse:
         if (request.content_length or 0) > MAX_UPLOAD_BYTES:
-            self._supplies.metrics.refused.labels(Refusal.INVALID_REQUEST).inc()
+            self._supplies.metrics.tests.refused.labels(Refusal.INVALID_REQUEST).inc()
             raise web.HTTPRequestEntityTooLarge(MAX_UPLOAD_BYTES, request.content_length or 0)
         return await self._admitted(self._swallow)(request)
 

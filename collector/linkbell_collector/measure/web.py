@@ -10,16 +10,19 @@ from aiohttp import hdrs, web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from linkbell_collector.measure.admission import NoSlotError, Slots
+from linkbell_collector.measure.admission import NoSlotError, RateBudget, Slots
+from linkbell_collector.measure.check_request import AcceptedCheck, consider_check
+from linkbell_collector.measure.check_session import CheckDownload, CheckPlan, CheckUpload
 from linkbell_collector.measure.group import Group, Groups
 from linkbell_collector.measure.handshake import Accepted, Refused, consider
 from linkbell_collector.measure.kernel import KernelSocket
-from linkbell_collector.measure.metrics import Metrics, Outcome, PlaceEnd, Refusal
+from linkbell_collector.measure.metrics import Count, Metrics, Outcome, PlaceEnd, Refusal, Tally
 from linkbell_collector.measure.page import INDEX
 from linkbell_collector.measure.places import Places
 from linkbell_collector.measure.session import Download, Plan, Session, Upload
 from linkbell_collector.measure.settings import MeasureSettings
 from linkbell_collector.measure.speedtest import MAX_UPLOAD_BYTES, Speedtest, Supplies
+from linkbell_wire import floor
 from linkbell_wire.errors import ErrorCode, ErrorReply
 from linkbell_wire.ndt7 import DOWNLOAD_PATH, UPLOAD_PATH, frames
 from linkbell_wire.ndt7.measurement import ConnectionInfo
@@ -33,6 +36,7 @@ class Line:
     """What all tests of one server share: their slots, their counters, the bytes they send."""
 
     slots: Slots
+    check_budget: RateBudget
     metrics: Metrics
     payload: memoryview
     bbr: bool
@@ -57,6 +61,8 @@ class Web:
             [
                 web.get(DOWNLOAD_PATH, self._download, allow_head=False),
                 web.get(UPLOAD_PATH, self._upload, allow_head=False),
+                web.get(floor.DOWNLOAD_PATH, self._check_download, allow_head=False),
+                web.get(floor.UPLOAD_PATH, self._check_upload, allow_head=False),
                 web.get("/healthz", self._healthz),
                 web.get("/metrics", self._metrics),
                 web.get("/", self._index),
@@ -92,23 +98,21 @@ class Web:
         query = request.raw_path.partition("?")[2]
         verdict = consider(request.headers, query, download=direction is Direction.DOWNLOAD)
         if isinstance(verdict, Refused):
-            self._line.metrics.refused.labels(Refusal.INVALID_REQUEST).inc()
-            return reply(verdict.status, verdict.reply, verdict.headers)
+            return _no(self._line.metrics.tests, verdict)
         if self._stopping:
-            self._line.metrics.refused.labels(Refusal.SHUTDOWN).inc()
-            return self._no_place(None)
+            return self._no_more(self._line.metrics.tests)
         # With the address: nobody may join another's test by its name.
         test = None if verdict.test is None else (request.remote, direction, verdict.test)
         try:
             with self._line.slots.hold(test):
                 return await self._run(request, direction, verdict, test)
         except NoSlotError as error:
-            self._line.metrics.refused.labels(Refusal.BUSY).inc()
+            self._line.metrics.tests.refused.labels(Refusal.BUSY).inc()
             return self._no_place(error)
 
     def _no_place(self, error: NoSlotError | None) -> web.Response:
         if error is None:
-            return _busy("The measurement server is stopping.", round(self._settings.drain_s) + 1)
+            return self._stopped()
         return _busy(
             f"All {self._settings.max_tests} places for tests are taken; one more test would spoil them all.",
             error.retry_after_s,
@@ -127,13 +131,66 @@ class Web:
     async def _run_stream(
         self, request: web.Request, direction: Direction, accepted: Accepted, group: Group | None
     ) -> web.StreamResponse:
+        transport, kernel = self._take(request)
+        plan = Plan(direction, self._settings.timings, _connection_info(transport), accepted.early_exit_bytes, group)
+        previous = cast(asyncio.Protocol, request.protocol)
+        session: Session
+        if direction is Direction.DOWNLOAD:
+            session = Download(transport, previous, kernel, plan, self._line.payload)
+        else:
+            session = Upload(transport, previous, kernel, plan)
+        is_test = group is None or group.is_first(session)  # its other streams are no tests of their own
+        return await self._serve(request, accepted, session, self._line.metrics.tests.of(direction, int(is_test)))
+
+    async def _check_download(self, request: web.Request) -> web.StreamResponse:
+        return await self._check(request, Direction.DOWNLOAD)
+
+    async def _check_upload(self, request: web.Request) -> web.StreamResponse:
+        return await self._check(request, Direction.UPLOAD)
+
+    async def _check(self, request: web.Request, direction: Direction) -> web.StreamResponse:
+        checks = self._line.metrics.checks
+        verdict = consider_check(request.headers, request.raw_path.partition("?")[2], self._settings.max_check_bps)
+        if isinstance(verdict, Refused):
+            return _no(checks, verdict)
+        if self._stopping:
+            return self._no_more(checks)
+        try:
+            with self._line.check_budget.hold(floor.pace_bps(verdict.floor_bps)):
+                return await self._run_check(request, direction, verdict)
+        except NoSlotError as error:
+            checks.refused.labels(Refusal.BUSY).inc()
+            return _busy("As many floor checks as this server's line is to carry are under way.", error.retry_after_s)
+
+    async def _run_check(
+        self, request: web.Request, direction: Direction, accepted: AcceptedCheck
+    ) -> web.StreamResponse:
+        transport, kernel = self._take(request)
+        plan = CheckPlan(direction, self._settings.timings, accepted.floor_bps)
+        previous = cast(asyncio.Protocol, request.protocol)
+        session: Session
+        if direction is Direction.DOWNLOAD:
+            session = CheckDownload(transport, previous, kernel, plan, self._line.payload)
+        else:
+            session = CheckUpload(transport, previous, kernel, plan)
+        return await self._serve(request, accepted, session, self._line.metrics.checks.of(direction))
+
+    def _take(self, request: web.Request) -> tuple[asyncio.Transport, KernelSocket]:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client left before its test began")
+        kernel = KernelSocket(transport.get_extra_info("socket"))
+        kernel.tune(bbr=self._line.bbr)
+        return transport, kernel
+
+    async def _serve(
+        self, request: web.Request, accepted: Accepted, session: Session, count: Count
+    ) -> web.StreamResponse:
+        """Answer 101 and run ``session`` to its end."""
         response = web.StreamResponse(status=101, headers=accepted.headers)
         response.force_close()
-        session = self._session(request, direction, accepted, group)
         self._sessions.add(session)
-        is_test = group is None or group.is_first(session)  # its other streams are no tests of their own
-        in_progress = self._line.metrics.in_progress.labels(direction)
-        in_progress.inc(is_test)
+        count.begin()
         try:
             writer = await response.prepare(request)
             if writer is not None:
@@ -144,23 +201,17 @@ class Web:
             session.release()
             raise
         finally:
-            in_progress.dec(is_test)
+            count.end()
             self._sessions.discard(session)
-        self._line.metrics.tests.labels(direction, outcome).inc(is_test)
-        self._line.metrics.payload_bytes.labels(direction).inc(session.payload_bytes)
+        count.ended(outcome, session.payload_bytes)
         return response
 
-    def _session(self, request: web.Request, direction: Direction, accepted: Accepted, group: Group | None) -> Session:
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError("the client left before its test began")
-        kernel = KernelSocket(transport.get_extra_info("socket"))
-        kernel.tune(bbr=self._line.bbr)
-        plan = Plan(direction, self._settings.timings, _connection_info(transport), accepted.early_exit_bytes, group)
-        previous = cast(asyncio.Protocol, request.protocol)
-        if direction is Direction.DOWNLOAD:
-            return Download(transport, previous, kernel, plan, self._line.payload)
-        return Upload(transport, previous, kernel, plan)
+    def _no_more(self, tally: Tally) -> web.Response:
+        tally.refused.labels(Refusal.SHUTDOWN).inc()
+        return self._stopped()
+
+    def _stopped(self) -> web.Response:
+        return _busy("The measurement server is stopping.", round(self._settings.drain_s) + 1)
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -172,6 +223,11 @@ class Web:
     async def _index(self, _request: web.Request) -> web.Response:
         free = self._settings.max_tests - self._line.slots.taken
         return web.Response(text=INDEX.format(free=free, most=self._settings.max_tests), content_type="text/html")
+
+
+def _no(tally: Tally, verdict: Refused) -> web.Response:
+    tally.refused.labels(Refusal.INVALID_REQUEST).inc()
+    return reply(verdict.status, verdict.reply, verdict.headers)
 
 
 def reply(status: int, body: ErrorReply, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -28,6 +28,8 @@ WORDS = {
     FailureCode.PROTOCOL_ERROR: "answer made no sense",
     FailureCode.MESSAGE_TOO_LARGE: "packet too large for the line",
     FailureCode.NO_DATA: "connected, but no data came",
+    FailureCode.INCONCLUSIVE: "could not tell",
+    FailureCode.FLOOR_OUT_OF_RANGE: "floor cannot be checked",
     FailureCode.SERVER_BUSY: "measurement server was busy",
     FailureCode.NO_SERVER: "no measurement server known",
     FailureCode.ENGINE_MISSING: "test program is missing",

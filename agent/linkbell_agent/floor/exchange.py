@@ -1,0 +1,270 @@
+"""A floor check under way: paced bytes one way, reports of the server the other, until the rule knows.
+
+Smaller than a speed test's exchange and apart from it: here packets are counted and not bytes, the budget is spent by
+the sender, and a stop is due within a few hundredths of a second.
+"""
+
+import asyncio
+import contextlib
+import os
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from linkbell_agent.classify import NetworkFailure, network_failure
+from linkbell_agent.floor.curve import Arrivals
+from linkbell_agent.floor.rule import Decision, FloorRule, State
+from linkbell_agent.ndt7.connection import Connection
+from linkbell_wire import floor
+from linkbell_wire.failures import Failure, FailureCode, Operation
+from linkbell_wire.ndt7 import frames
+from linkbell_wire.ndt7.frames import Frame, FrameError, FrameReader, Opcode
+
+TICK_S = 0.02
+DECIDE_EVERY = 3
+"""The rule is asked at every third tick: it looks through all samples, and small boxes are slow."""
+
+STALL_S = 2.0
+STALL_ROUNDS = 4.0
+"""A line on which nothing has arrived for so long, and so many round trips, is dead."""
+
+WHOLE = 0.98
+NEARLY_WHOLE = 0.85
+QUIET_S = 0.2
+"""The budget counts as arrived with its last packets missing, which may be lost; with more missing once it is quiet."""
+
+GOODBYE_S, MOST_GOODBYE_S = 0.1, 1.5
+"""For what is still under way to arrive and be counted, besides one and a half round trips."""
+
+QUEUED, QUEUED_S = 1.2, 0.01
+"""A round trip of this many times the least, and this much more, has waited in a queue."""
+
+READ_BUFFER_BYTES = 1 << 16
+READS_PER_TURN = 8
+MAX_TEXTS = 1500
+TINY_FRAMES, FRAME_BYTES = 1000, 256
+"""A thousand frames of any size besides reports; from then on they must carry this much on average."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one check may take, and the least round trip seen before it."""
+
+    floor_bps: float
+    rtt_s: float
+    max_duration_s: float = floor.MAX_DURATION_S
+
+    @property
+    def budget_bytes(self) -> int:
+        """Most payload the sender may send."""
+        return floor.budget_bytes(self.floor_bps)
+
+
+@dataclass(slots=True)
+class SenderState:
+    """How the sending went, as the sending side's kernel saw it: what tells a slow line from a slow sender."""
+
+    rtts_s: list[float] = field(default_factory=list)
+    rtt_min_s: float | None = None
+    retransmit_ratio: float | None = None
+    rwnd_limited_s: float = 0.0
+    starved_s: float = 0.0
+    congestion_control: str | None = None
+
+    @property
+    def has_queued(self) -> bool:
+        """Say whether packets had to wait on the way: a line that is slower than its sender makes them."""
+        if not self.rtts_s:
+            return False
+        high_s = sorted(self.rtts_s)[int(0.95 * (len(self.rtts_s) - 1))]
+        return high_s > QUEUED * (self.rtt_min_s or min(self.rtts_s)) + QUEUED_S
+
+    @property
+    def rtt_loaded_s(self) -> float | None:
+        """Median round trip."""
+        return statistics.median(self.rtts_s) if self.rtts_s else None
+
+
+@dataclass(slots=True)
+class Ending:
+    """Everything known when a check is over."""
+
+    decision: Decision | None = None
+    failure: Failure | None = None
+    duration_s: float = 0.0
+    cost_bytes: int = 0
+    sender: SenderState = field(default_factory=SenderState)
+
+
+class FloorExchange:
+    """What both directions share. Made for one check: ``await run()`` once."""
+
+    operation: Operation
+
+    def __init__(self, connection: Connection, limits: Limits, monotonic: Callable[[], float]) -> None:
+        self._connection = connection
+        self._limits = limits
+        self._monotonic = monotonic
+        self._rule = FloorRule(limits.floor_bps, limits.rtt_s)
+        self._arrivals = Arrivals()
+        self._reader = FrameReader(masked=False)
+        self._buffer = memoryview(bytearray(READ_BUFFER_BYTES))
+        self._loop = asyncio.get_running_loop()
+        self._decided: asyncio.Future[Decision] = self._loop.create_future()
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._ending = Ending()
+        self._outbox = b""
+        self._started_s = 0.0
+        self._ticker: asyncio.TimerHandle | None = None
+        self._ticks = 0
+        self._texts = 0
+
+    async def run(self, first_bytes: bytes) -> Ending:
+        """Run the check to its end. Network trouble is in the :class:`Ending`; the connection is closed after."""
+        self._started_s = self._monotonic()
+        try:
+            self._begin(first_bytes)
+            self._ending.decision = await self._decided
+            self._ending.duration_s = self._elapsed_s()
+            await self._say_goodbye()
+        except NetworkFailure as error:
+            self._ending.failure = error.failure
+            self._ending.duration_s = self._elapsed_s()
+        finally:
+            if self._ticker is not None:
+                self._ticker.cancel()
+            self._ending.cost_bytes = self._cost_bytes()
+            self._connection.close()
+        return self._ending
+
+    # What the directions differ in
+
+    def _sample(self) -> None:
+        """Feed the rule with what has arrived by now."""
+        raise NotImplementedError
+
+    def _decide(self, *, capped: bool) -> Decision:
+        raise NotImplementedError
+
+    def _arrived_bytes(self) -> float:
+        """Return the payload that reached the receiver, in whatever order."""
+        raise NotImplementedError
+
+    def _cost_bytes(self) -> int:
+        """Return the payload that was put on the line."""
+        raise NotImplementedError
+
+    def _take_report(self, report: floor.Report) -> None:
+        raise NotImplementedError
+
+    def _check(self) -> None:
+        """Raise :class:`FrameError` at what the protocol does not allow the server."""
+        if self._reader.frames - self._texts > TINY_FRAMES + self._reader.payload_bytes // FRAME_BYTES:
+            raise FrameError("far too many tiny frames")
+
+    # Reading
+
+    def _begin(self, first_bytes: bytes) -> None:
+        self._feed(memoryview(first_bytes))
+        self._connection.on_readable(self._readable)
+        self._tick()
+
+    def _readable(self) -> None:
+        try:
+            for _ in range(READS_PER_TURN):
+                count = self._connection.receive(self._buffer)
+                if count is None:
+                    return
+                if count == 0:
+                    self._server_ended()
+                    return
+                self._feed(self._buffer[:count])
+                if self._gone.done():
+                    return
+        except OSError as error:
+            self._fail(network_failure(Operation.RECEIVE, error))
+
+    def _feed(self, data: memoryview) -> None:
+        try:
+            for frame in self._reader.feed(data):
+                self._receive(frame)
+            self._check()
+        except FrameError as error:
+            large = error.close_code == frames.CLOSE_TOO_BIG
+            code = FailureCode.MESSAGE_TOO_LARGE if large else FailureCode.PROTOCOL_ERROR
+            self._fail(NetworkFailure(Operation.RECEIVE, code))
+
+    def _receive(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.TEXT:
+            self._texts += 1
+            if self._texts > MAX_TEXTS:
+                raise FrameError("far too many texts")
+            with contextlib.suppress(ValidationError):  # one that makes no sense is as good as none
+                self._take_report(floor.Report.model_validate_json(frame.payload))
+        elif frame.opcode is Opcode.PING:
+            self._outbox = self._outbox or frames.message(Opcode.PONG, frame.payload, os.urandom(4))
+        elif frame.opcode is Opcode.CLOSE:
+            self._server_ended()
+
+    def _flush_outbox(self) -> None:
+        if self._outbox:
+            self._outbox = self._outbox[self._connection.send(self._outbox) :]
+
+    # Deciding
+
+    def _elapsed_s(self) -> float:
+        return self._monotonic() - self._started_s
+
+    def _tick(self) -> None:
+        self._ticker = self._loop.call_later(TICK_S, self._tick)
+        self._ticks += 1
+        try:
+            self._flush_outbox()
+            self._sample()
+            if not self._decided.done():
+                self._consider()
+        except OSError as error:
+            self._fail(network_failure(self.operation, error))
+
+    def _consider(self) -> None:
+        elapsed_s = self._elapsed_s()
+        capped = elapsed_s >= self._limits.max_duration_s or self._is_spent(elapsed_s)
+        if not capped and self._ticks % DECIDE_EVERY:
+            return
+        decision = self._decide(capped=capped)
+        if decision.state is not State.GO_ON:
+            self._decided.set_result(decision)
+        elif self._silence_s(elapsed_s) > max(STALL_S, STALL_ROUNDS * self._limits.rtt_s):
+            self._fail(NetworkFailure(self.operation, FailureCode.TIMEOUT))
+
+    def _is_spent(self, elapsed_s: float) -> bool:
+        arrived, budget = self._arrived_bytes(), self._limits.budget_bytes
+        quiet = self._silence_s(elapsed_s) > max(QUIET_S, 2 * self._limits.rtt_s)
+        return arrived >= (NEARLY_WHOLE if quiet else WHOLE) * budget
+
+    def _silence_s(self, elapsed_s: float) -> float:
+        return elapsed_s - self._arrivals.best[0].last_arrival_s
+
+    def _server_ended(self) -> None:
+        self._fail(NetworkFailure(Operation.RECEIVE, FailureCode.CONNECTION_CLOSED))
+
+    def _fail(self, failure: NetworkFailure) -> None:
+        """End with ``failure``, unless the answer is known already: then it stands."""
+        if not self._decided.done():
+            self._decided.set_exception(failure)
+        self._connection.ignore()
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    async def _say_goodbye(self) -> None:
+        """Tell the server to stop, and count what is still under way: it is on the line and will be paid for."""
+        if self._gone.done():
+            return
+        self._outbox += frames.message(Opcode.CLOSE, frames.close_payload(frames.CLOSE_NORMAL, "Done"), os.urandom(4))
+        with contextlib.suppress(OSError):
+            self._flush_outbox()
+        await asyncio.wait([self._gone], timeout=min(MOST_GOODBYE_S, GOODBYE_S + 1.5 * self._limits.rtt_s))
+        with contextlib.suppress(OSError):
+            self._sample()

@@ -1,0 +1,176 @@
+"""One floor check on one connection: a paced exchange within a budget of bytes, and frequent reports of how it goes.
+
+A check is an ndt7-like session that cannot become a flood: the kernel paces what is sent, the budget ends it, and the
+client leaves as soon as it is sure.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from linkbell_collector.measure.kernel import KernelSocket
+from linkbell_collector.measure.metrics import Outcome
+from linkbell_collector.measure.session import DOWNLOAD_BUFFER_BYTES, Plan, Session
+from linkbell_collector.measure.settings import Timings
+from linkbell_wire import floor
+from linkbell_wire.ndt7 import frames
+from linkbell_wire.ndt7.frames import FrameError, Opcode
+from linkbell_wire.ndt7.measurement import ConnectionInfo
+from linkbell_wire.words import Direction
+
+SURPLUS = 1.1
+"""A client that sends this much more than the budget is no client of ours."""
+
+CHECK_BUFFER_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPlan:
+    """What one check is to do."""
+
+    direction: Direction
+    timings: Timings
+    floor_bps: float
+
+    def session_plan(self) -> Plan:
+        """Return the plan of the session underneath, by the clock of checks."""
+        timings = replace(
+            self.timings,
+            test_s=self.timings.check_s,
+            hard_stop_s=self.timings.check_hard_stop_s,
+            interval_s=self.timings.check_interval_s,
+        )
+        return Plan(self.direction, timings, ConnectionInfo(client="", server="", uuid=""))
+
+
+class CheckSession(Session):
+    """What both directions share: the report, which is a check's own, and when it is sent."""
+
+    def __init__(
+        self, transport: asyncio.Transport, previous: asyncio.BaseProtocol, kernel: KernelSocket, plan: CheckPlan
+    ) -> None:
+        super().__init__(transport, previous, kernel, plan.session_plan())
+        self._floor_bps = plan.floor_bps
+        self._budget_bytes = floor.budget_bytes(plan.floor_bps)
+
+    def _buffer_bytes(self) -> int:
+        return CHECK_BUFFER_BYTES
+
+    def _report(self) -> None:
+        if self._has_news():
+            self._send_report()
+        self._later("report", self._plan.timings.interval_s, self._report)
+
+    def _send_report(self) -> None:
+        self._send(Opcode.TEXT, self._state().to_json())
+
+    def _has_news(self) -> bool:
+        return True
+
+    def _state(self) -> floor.Report:
+        raise NotImplementedError
+
+
+class CheckUpload(CheckSession):
+    """The client sends, paced by its own kernel; we say what has arrived."""
+
+    def _check_received(self) -> None:
+        if self._reader.payload_bytes > self._budget_bytes * SURPLUS:
+            raise FrameError("more than the budget of this check", frames.CLOSE_POLICY)
+        super()._check_received()
+
+    def _state(self) -> floor.Report:
+        info = self._kernel.info()
+        return floor.Report(
+            elapsed_us=round(self._elapsed_s() * 1e6),
+            segments=None if info is None else info.data_segments_in,
+            received_bytes=None if info is None else info.bytes_received,
+        )
+
+
+class CheckDownload(CheckSession):
+    """We send random bytes at the check's pace, until the budget is spent or the client has seen enough."""
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        previous: asyncio.BaseProtocol,
+        kernel: KernelSocket,
+        plan: CheckPlan,
+        payload: memoryview,
+    ) -> None:
+        super().__init__(transport, previous, kernel, plan)
+        self._payload = payload[: floor.message_bytes(plan.floor_bps)]
+        self._sent_bytes = 0
+        self._paused = False
+        self._starved_s = 0.0
+        self._looked_s = 0.0
+        self._congestion_control = kernel.congestion_control()
+
+    @property
+    def payload_bytes(self) -> int:
+        """Payload handed to the line so far."""
+        return self._sent_bytes
+
+    def begin(self) -> None:
+        """Take the connection over and start to send. Without pacing nothing is sent: it would be a flood."""
+        try:
+            self._kernel.pace(floor.pace_bps(self._floor_bps))
+        except OSError:
+            self._budget_bytes = 0
+        super().begin()
+        self._pump()
+
+    def pause_writing(self) -> None:
+        """The kernel has enough to send."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The kernel can take more."""
+        self._paused = False
+        self._pump()
+
+    def _buffer_bytes(self) -> int:
+        return DOWNLOAD_BUFFER_BYTES
+
+    def _check_received(self) -> None:
+        if self._reader.payload_bytes:
+            raise FrameError("binary messages flow the other way in a download", frames.CLOSE_UNSUPPORTED_DATA)
+        super()._check_received()
+
+    def _close_received(self) -> None:
+        """The client knows: what has not been sent stays unsent, and the school does not pay for it."""
+        self._outcome = self._outcome or Outcome.CLIENT_CLOSED
+        self._refused = True
+        self.abort()
+
+    def _pump(self) -> None:
+        while not (self._paused or self._outcome is not None or self._transport.is_closing()):
+            size = min(len(self._payload), self._budget_bytes - self._sent_bytes)
+            if size <= 0:
+                return
+            self._transport.write(frames.header(Opcode.BINARY, size))
+            self._transport.write(self._payload[:size])
+            self._sent_bytes += size
+
+    def _has_news(self) -> bool:
+        """Once the budget is spent, reports would be packets by themselves, and be counted as the line's."""
+        return self._sent_bytes < self._budget_bytes
+
+    def _state(self) -> floor.Report:
+        info = self._kernel.info()
+        now_s = self._elapsed_s()
+        if info is not None and info.unsent_bytes == 0 and self._sent_bytes < self._budget_bytes:
+            self._starved_s += now_s - self._looked_s
+        self._looked_s = now_s
+        if info is None:
+            return floor.Report(elapsed_us=round(now_s * 1e6))
+        return floor.Report(
+            elapsed_us=round(now_s * 1e6),
+            rtt_us=round(info.rtt_s * 1e6),
+            min_rtt_us=None if info.min_rtt_s is None else round(info.min_rtt_s * 1e6),
+            bytes_sent=info.bytes_sent,
+            bytes_retransmitted=info.bytes_retransmitted,
+            rwnd_limited_us=None if info.rwnd_limited_s is None else round(info.rwnd_limited_s * 1e6),
+            starved_us=round(self._starved_s * 1e6),
+            congestion_control=self._congestion_control,
+        )

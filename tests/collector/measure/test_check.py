@@ -1,0 +1,141 @@
+"""Floor checks at the server: who is admitted, that they are paced and bounded, and how bad clients end."""
+
+import asyncio
+import json
+
+import pytest
+
+from linkbell_collector.measure.check_request import AcceptedCheck, consider_check
+from linkbell_collector.measure.handshake import Refused
+from linkbell_collector.measure.settings import Timings
+from linkbell_wire import floor
+from linkbell_wire.ndt7 import frames
+from linkbell_wire.ndt7.frames import Opcode
+from tests.collector.measure.conftest import Start, metrics
+from tests.collector.measure.peer import handshake, open_peer
+
+QUICK = Timings(check_s=1.0, check_hard_stop_s=1.5, linger_s=0.2)
+DOWN, UP = f"{floor.DOWNLOAD_PATH}?floor=8000000", f"{floor.UPLOAD_PATH}?floor=8000000"
+HEADERS = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    "Sec-WebSocket-Protocol": floor.SUBPROTOCOL,
+}
+
+
+def shake(path: str, **changes: str | None) -> bytes:
+    return handshake(path, **{"Sec_WebSocket_Protocol": floor.SUBPROTOCOL, **changes})
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("", "floor=8000000"),
+        ("floor=", "whole number"),
+        ("floor=8M", "whole number"),
+        ("floor=-1", "whole number"),
+        ("floor=8000000&floor=9", "floor=8000000"),
+        ("floor=0", "from 100000 to 1000000000"),
+        ("floor=9999999999", "from 100000 to 1000000000"),
+        ("floor=99999999999", "whole number"),
+        ("floor=900000000", "--max-check-rate"),
+    ],
+)
+def test_a_floor_that_makes_no_sense_is_refused_with_a_sentence(query: str, words: str) -> None:
+    verdict = consider_check(HEADERS, query, 200e6)
+    assert isinstance(verdict, Refused)
+    assert verdict.status == 400
+    assert words in verdict.reply.message
+
+
+def test_a_floor_is_accepted_with_its_own_subprotocol() -> None:
+    verdict = consider_check(HEADERS, "client_name=x&floor=8000000", 200e6)
+    assert isinstance(verdict, AcceptedCheck)
+    assert verdict.floor_bps == 8e6
+    assert verdict.headers["Sec-WebSocket-Protocol"] == floor.SUBPROTOCOL
+
+
+async def test_a_download_is_paced_and_never_more_than_the_budget(start: Start) -> None:
+    server = await start(timings=Timings(check_s=3.0, check_hard_stop_s=4.0))
+    reports = []
+    async with open_peer(server.port) as peer:
+        answer = await peer.ask(shake(DOWN))
+        assert answer.status == 101
+        async for frame in peer.messages():
+            if frame.opcode is Opcode.TEXT:
+                reports.append(json.loads(frame.payload))
+            elif frame.opcode is Opcode.CLOSE:
+                peer.send(Opcode.CLOSE, frame.payload)
+    assert peer.frames.payload_bytes == floor.budget_bytes(8e6)
+    # The last but one is from when the last bytes were handed to the kernel, a few tenths of a second before their end.
+    assert 1.0e6 < reports[-2]["elapsed_us"] < 2.5e6
+    assert len(reports) > 30
+    assert {"elapsed_us", "rtt_us", "bytes_sent", "congestion_control"} <= set(reports[-1])
+
+
+async def test_an_upload_is_reported_on_and_cut_beyond_its_budget(start: Start) -> None:
+    server = await start(timings=QUICK)
+    async with open_peer(server.port) as peer:
+        await peer.ask(shake(UP))
+        peer.send(Opcode.BINARY, bytes(100_000))
+        async for frame in peer.messages():
+            if frame.opcode is Opcode.TEXT and json.loads(frame.payload)["received_bytes"] > 100_000:
+                break
+        peer.send(Opcode.BINARY, bytes(3_000_000))
+        assert await peer.until_closed() == frames.CLOSE_POLICY
+    seen = await metrics(server)
+    assert seen['linkbell_measure_checks_total{direction="upload",outcome="protocol_error"}'] == 1
+    assert seen['linkbell_measure_tests_total{direction="upload",outcome="protocol_error"}'] == 0
+
+
+async def test_a_client_that_knows_enough_is_sent_no_more(start: Start) -> None:
+    server = await start(timings=QUICK)
+    async with open_peer(server.port) as peer:
+        await peer.ask(shake(DOWN))
+        async for frame in peer.messages():
+            if frame.opcode is Opcode.TEXT:
+                break
+        peer.send(Opcode.CLOSE, frames.close_payload(1000))
+        await peer.until_closed()
+    async with asyncio.timeout(3):
+        while True:
+            seen = await metrics(server)
+            if seen['linkbell_measure_checks_total{direction="download",outcome="client_closed"}'] == 1:
+                break
+    assert seen['linkbell_measure_checks_payload_bytes_total{direction="download"}'] < floor.budget_bytes(8e6)
+    assert seen['linkbell_measure_checks_in_progress{direction="download"}'] == 0
+
+
+async def test_checks_share_a_rate_and_leave_the_places_of_tests_alone(start: Start) -> None:
+    server = await start(timings=QUICK, max_check_bps=20e6, max_tests=1)
+    async with open_peer(server.port) as one, open_peer(server.port) as two, open_peer(server.port) as three:
+        assert (await one.ask(shake(DOWN))).status == 101
+        assert (await two.ask(shake(DOWN))).status == 101
+        answer = await three.ask(shake(DOWN))
+        assert answer.status == 503
+        assert 1 <= int(answer.headers["retry-after"]) <= 2
+        assert b"busy" in await three.body(answer)
+        assert (await metrics(server))['linkbell_measure_checks_refused_total{reason="busy"}'] == 1
+        async with open_peer(server.port) as tester:
+            assert (await tester.ask(handshake("/ndt/v7/download"))).status == 101
+
+
+async def test_a_client_that_never_closes_is_cut(start: Start) -> None:
+    server = await start(timings=QUICK)
+    async with open_peer(server.port) as peer:
+        await peer.ask(shake(UP))
+        async with asyncio.timeout(4):
+            assert await peer.until_closed() == frames.CLOSE_NORMAL
+
+
+async def test_binary_in_a_download_ends_it(start: Start) -> None:
+    server = await start(timings=QUICK)
+    async with open_peer(server.port) as peer:
+        await peer.ask(shake(DOWN))
+        peer.send(Opcode.BINARY, b"x" * 100)
+        async with asyncio.timeout(1):
+            await peer.until_closed()
+    seen = await metrics(server)
+    assert seen['linkbell_measure_checks_total{direction="download",outcome="protocol_error"}'] == 1

@@ -1,0 +1,49 @@
+"""Rates as people write them, and what a check of a floor sends."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linkbell_wire import floor
+
+
+@pytest.mark.parametrize(
+    ("text", "bps"),
+    [
+        ("8M", 8e6),
+        ("8000k", 8e6),
+        ("8 Mbit/s", 8e6),
+        ("8000000", 8e6),
+        (" 8.5m ", 8.5e6),
+        ("8Mbps", 8e6),
+        ("0.25 Mbit/s", 250e3),
+        ("1G", 1e9),
+        ("10G", 10e9),
+    ],
+)
+def test_a_rate_is_read_as_people_write_it(text: str, bps: float) -> None:
+    assert floor.read_rate(text) == pytest.approx(bps)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "0M", "-8M", "8X", "fast", "8 MB/s", "1e6", "nan", "8M8", "\u0668M", "9" * 400]
+)
+def test_what_is_no_rate_is_refused_with_a_sentence(text: str) -> None:
+    with pytest.raises(ValueError, match="8M"):
+        floor.read_rate(text)
+
+
+@given(st.floats(floor.MIN_FLOOR_BPS, floor.MAX_FLOOR_BPS))
+def test_the_budget_fits_into_the_time_at_any_floor(floor_bps: float) -> None:
+    assert floor.can_be_checked(floor_bps)
+    assert floor.budget_bytes(floor_bps) * 8 / floor_bps < floor.MAX_DURATION_S
+    assert 1 << 10 <= floor.message_bytes(floor_bps) <= 1 << 18
+
+
+def test_a_check_of_eight_megabits_stays_below_two_megabytes_with_all_headers() -> None:
+    assert floor.budget_bytes(8e6) * 1500 / 1448 < 1.95e6
+
+
+@pytest.mark.parametrize("floor_bps", [0.0, 99_999.0, 1.1e9, float("inf"), float("nan")])
+def test_other_floors_cannot_be_checked(floor_bps: float) -> None:
+    assert not floor.can_be_checked(floor_bps)

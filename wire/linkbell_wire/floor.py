@@ -1,0 +1,102 @@
+"""What both ends of a floor check share: addresses, how fast and how much is sent, and what the server says of it.
+
+"Is this line at least at its floor?" is asked by sending a little faster than the floor, and no faster, for a second or
+two. The protocol is described in ``docs/measurement.md``; its frames are those of :mod:`linkbell_wire.ndt7`.
+"""
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SUBPROTOCOL = "net.linkbell.check.v1"
+DOWNLOAD_PATH = "/check/v1/download"
+UPLOAD_PATH = "/check/v1/upload"
+
+MIN_FLOOR_BPS = 100_000.0
+MAX_FLOOR_BPS = 1_000_000_000.0
+"""Below the one a check would take too long to be sure, above the other it would be a flood like any speed test."""
+
+PACE_RATIO = 1.15
+"""The sender's pace, as a multiple of the floor. Near 1 a line that is just fast enough is hard to tell from one that
+is not; further up, more of it waits in the queue of a slow line, and others behind it."""
+
+BUDGET_S = 1.85
+"""A check may send so many seconds' worth of the floor: at 8 Mbit/s 1.85 MB of payload, under 2 MB with all headers."""
+
+LEAST_BUDGET_BYTES = 150_000
+"""About a hundred packets: fewer tell little, however slow the line."""
+
+MAX_DURATION_S = 15.0
+HARD_STOP_S = 18.0
+"""From this moment the server cuts the connection."""
+
+REPORT_INTERVAL_S = 0.02
+"""How often the server says what has arrived (upload), or how the sending goes (download)."""
+
+_Counter = Annotated[int, Field(ge=0, le=2**53 - 1)]
+_Time = Annotated[int, Field(ge=0, le=600_000_000)]
+_RoundTrip = Annotated[int, Field(ge=0, le=60_000_000)]
+
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:bit/s|bits/s|bps|b/s)?", re.ASCII)
+_PREFIXES = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}
+
+
+def read_rate(text: str) -> float:
+    """Read a bit rate as people write it: ``8M``, ``8000k``, ``8 Mbit/s``, ``8000000``. Returns bits per second.
+
+    Raises :class:`ValueError` with a sentence.
+    """
+    found = _RATE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is not a bit rate: write it like 8M, 8000k, 8 Mbit/s or 8000000")
+    rate_bps = float(found[1]) * _PREFIXES[found[2].lower()]
+    if not 0 < rate_bps <= 1e13:
+        raise ValueError(f"{text!r} is no rate of a line: give more than 0, such as 8M")
+    return rate_bps
+
+
+def can_be_checked(floor_bps: float) -> bool:
+    """Say whether a check can hold a line to this floor."""
+    return MIN_FLOOR_BPS <= floor_bps <= MAX_FLOOR_BPS
+
+
+def pace_bps(floor_bps: float) -> float:
+    """Return how fast a check of this floor is sent, in bits of payload per second."""
+    return floor_bps * PACE_RATIO
+
+
+def budget_bytes(floor_bps: float) -> int:
+    """Return the most payload a check of this floor may send."""
+    return max(LEAST_BUDGET_BYTES, round(floor_bps / 8 * BUDGET_S))
+
+
+def message_bytes(floor_bps: float) -> int:
+    """Return the payload of one binary message: about ten milliseconds' worth, from 1 KiB to 256 KiB."""
+    return 1 << min(18, max(10, int(pace_bps(floor_bps) / 800).bit_length()))
+
+
+class Report(BaseModel):
+    """One text message of the server: its kernel's view of the connection, times in microseconds.
+
+    In an upload ``segments`` and ``received_bytes`` are what arrived: every packet with payload, in whatever order
+    it came, and the payload in order. In a download they are absent, for the receiver counts itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
+
+    elapsed_us: _Time
+    segments: _Counter | None = None
+    received_bytes: _Counter | None = None
+    rtt_us: _RoundTrip | None = None
+    min_rtt_us: _RoundTrip | None = None
+    bytes_sent: _Counter | None = None
+    bytes_retransmitted: _Counter | None = None
+    rwnd_limited_us: _Time | None = None
+    starved_us: _Time | None = None
+    """How long the sender had less to send than the kernel would have taken."""
+    congestion_control: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,16}$")] | None = None
+
+    def to_json(self) -> bytes:
+        """Return the message, absent parts left out."""
+        return self.model_dump_json(exclude_none=True).encode()
