@@ -7,9 +7,13 @@ from linkbell_agent.ndt7.held_back import HeldBack
 from linkbell_agent.watch import latency, traffic
 from linkbell_agent.watch.latency import Probe, RoundTrips, Window
 from linkbell_agent.watch.limits import CpuTimes, Evidence, Port, limit
+from linkbell_agent.watch.pace import received_bytes, sent_bytes
 from linkbell_agent.watch.traffic import TCP_HEADER_BYTES, Counted, Flow
 from linkbell_wire.records import SpeedResult
 from linkbell_wire.words import Direction, Stop
+
+PACKET_BYTES = 1448
+"""Payload of a full packet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,31 @@ def conclude(result: SpeedResult, idle: Idle, observed: Observed) -> Conclusion:
         "limited_by": found.by,
         "device_limit": found.device,
     }
+    more |= _with_probes(result, observed)
     both_ways = None if others_bps is None or back_bps is None else others_bps + back_bps
     return Conclusion(result.model_copy(update=more), loaded, both_ways)
+
+
+def _with_probes(result: SpeedResult, observed: Observed) -> dict[str, float | None]:
+    """Return the speed with the probes that the line carried beside it: they took that much of it from the test.
+
+    Up to a fiftieth, which a slow line would seem slower by. As payload: what a packet of that size would carry.
+    """
+    if observed.window is None or not observed.window.length_s or result.bps is None:
+        return {}
+    packet_bytes = PACKET_BYTES + observed.ip_bytes + TCP_HEADER_BYTES
+    if observed.direction is Direction.UPLOAD:
+        each = [
+            sent_bytes(observed.ip_bytes, one.sent_bytes) for one in latency.during(observed.probes, observed.window)
+        ]
+    else:
+        each = [
+            received_bytes(observed.ip_bytes, one.received_bytes)
+            for one in latency.during(observed.probes, observed.window)
+        ]
+    more = sum(each) * 8 / observed.window.length_s * PACKET_BYTES / packet_bytes / result.bps
+    speeds = {"bps": result.bps, "bps_low": result.bps_low, "bps_high": result.bps_high}
+    return {name: None if speed is None else speed * (1 + more) for name, speed in speeds.items()}
 
 
 def traffic_before_bps(readings: Sequence[Counted], port: Port, own_bytes: int) -> float | None:

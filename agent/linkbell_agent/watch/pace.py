@@ -1,11 +1,11 @@
 """How often to probe beside a test, and what a probe costs. Pure."""
 
-PROBE_SHARE = 0.05
-"""Probes may take this much of the line's rate, as in draft-ietf-ippm-responsiveness."""
+PROBE_SHARE = 0.02
+"""Probes may take this much of the line's rate: less than half of what draft-ietf-ippm-responsiveness allows."""
 
 FASTEST_S = 0.05
 UNKNOWN_S = 0.1
-"""While the line's rate is unknown: within the share of any line from 0.6 Mbit/s up."""
+"""While the line's rate is unknown: within the share of any line from 1.5 Mbit/s up."""
 SLOWEST_S = 2.0
 
 PLENTY = 40
@@ -35,3 +35,15 @@ def cost_bytes(ip_bytes: int, segments: int, syns: int, payload_bytes: int) -> i
     """
     total = segments * (ip_bytes + TCP_BYTES) + syns * SYN_MORE_BYTES + payload_bytes
     return total + (SYN_MORE_BYTES + ip_bytes + RESET_BYTES if segments > syns else 0)
+
+
+def sent_bytes(ip_bytes: int, payload_bytes: int) -> int:
+    """Return what one probe put on the line our way: SYN, acknowledgement, reset; with an exchange, two packets."""
+    packets = 4 if payload_bytes else 2
+    return packets * (ip_bytes + TCP_BYTES) + SYN_MORE_BYTES + ip_bytes + RESET_BYTES + payload_bytes
+
+
+def received_bytes(ip_bytes: int, payload_bytes: int) -> int:
+    """Return what came back: SYN; with an exchange, the answer and the end."""
+    packets = 3 if payload_bytes else 1
+    return packets * (ip_bytes + TCP_BYTES) + SYN_MORE_BYTES + payload_bytes

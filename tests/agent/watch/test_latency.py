@@ -187,15 +187,15 @@ def test_a_test_that_does_not_say_when_the_line_was_full_had_to_speed_up_first(
         (None, 0, 0.1),
         (0.0, 0, 0.1),
         (100e6, 0, 0.05),
-        (1e6, 0, 0.0576),
-        (0.5e6, 0, 0.1152),
-        (64e3, 0, 0.9),
+        (1e6, 0, 0.144),
+        (0.5e6, 0, 0.288),
+        (64e3, 0, 2.0),
         (1e3, 0, 2.0),
         (100e6, 40, 0.2),
-        (0.1e6, 40, 0.576),
+        (0.1e6, 40, 1.44),
     ],
 )
-def test_probes_take_a_twentieth_of_the_line_and_fewer_are_made_once_there_are_plenty(
+def test_probes_take_a_fiftieth_of_the_line_and_fewer_are_made_once_there_are_plenty(
     line_bps: float | None, made: int, expected_s: float
 ) -> None:
     assert interval_s(360, line_bps, made) == pytest.approx(expected_s)
