@@ -68,8 +68,10 @@ async def test_a_test_against_our_own_server_has_both_directions(server: Measure
         assert result is not None
         assert result.failure is None
         assert result.stop is Stop.TIME
+        assert result.streams == 1
         assert result.bps is not None
         assert result.bps > 1e8
+        assert result.bps == pytest.approx(result.bytes * 8 / result.duration_s, rel=0.5)
         assert result.bytes > 1 << 20
         assert 0.5 <= result.duration_s < 0.7
         assert result.rtt_loaded_s is not None

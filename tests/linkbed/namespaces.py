@@ -50,9 +50,18 @@ class Namespace:
         return done.stdout
 
     @contextlib.contextmanager
-    def service(self, command: Sequence[str], ready: str) -> Iterator[str]:
-        """Run a long-lived command inside; give its first line, which must begin with ``ready``. Ends it after."""
-        process = subprocess.Popen(self.inside(*command), stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    def service(self, command: Sequence[str], ready: str, *, quiet: bool = False) -> Iterator[str]:
+        """Run a long-lived command inside; give its first line, which must begin with ``ready``. Ends it after.
+
+        What it says on standard error is shown, unless ``quiet``.
+        """
+        process = subprocess.Popen(
+            self.inside(*command),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if quiet else None,
+            text=True,
+            cwd=REPOSITORY,
+        )
         assert process.stdout is not None
         try:
             first = process.stdout.readline()

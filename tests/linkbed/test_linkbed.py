@@ -88,7 +88,7 @@ def test_packets_are_lost_at_random_or_in_bursts_at_the_rate_asked_for(burst: fl
 @needs_root
 def test_tcp_fills_300_mbit_and_the_emulator_keeps_up() -> None:
     line = PROFILES["fibre-300"](1)
-    with linkbed(line) as bed, bed.world.service(["iperf3", "-s", "-1", "--forceflush"], "-----"):
+    with linkbed(line) as bed, bed.world.service(["iperf3", "-s", "-1", "--forceflush"], "-----", quiet=True):
         time.sleep(0.3)
         began_s = time.monotonic()
         printed = json.loads(bed.school.run("iperf3", "-c", WORLD, "-R", "-t", "2", "-J"))

@@ -77,6 +77,7 @@ class Client:
 
     async def _add_streams(self, exchange: Exchange, upgrade: Upgrade, first: Opened) -> None:
         """Open the other streams side by side once they are of use. One that cannot be had is done without."""
+        streams = 1 if self.make_rule is None else self.streams
 
         async def add() -> None:
             with contextlib.suppress(NetworkFailure):
@@ -84,5 +85,5 @@ class Client:
 
         await exchange.wants_more.wait()
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(self.streams, first.streams_offered) - 1):
+            for _ in range(min(streams, first.streams_offered) - 1):
                 group.create_task(add())
