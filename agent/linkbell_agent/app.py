@@ -21,7 +21,6 @@ from linkbell_agent.link import CollectorLink, Connected
 from linkbell_agent.net import Uplink
 from linkbell_agent.plan import Plan, Surroundings, make_plan
 from linkbell_agent.probes.base import CheckRequest, PingRequest, ProbeContext, SpeedRequest
-from linkbell_agent.probes.check import check
 from linkbell_agent.probes.ping import ping
 from linkbell_agent.probes.speed import speed
 from linkbell_agent.retry import Backoff
@@ -211,4 +210,7 @@ async def speed_once(settings: Settings, request: SpeedRequest) -> Record:
 
 async def check_once(settings: Settings, request: CheckRequest) -> Record:
     """Check the floor once, beside a running agent if there is one."""
+    # Imported late: a running agent has no use for it, and on a small box no memory to spare.
+    from linkbell_agent.probes.check import check
+
     return await check(request, build_context(settings))

@@ -50,9 +50,14 @@ class Connection:
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
 
-    def send(self, data: memoryview | bytes) -> int:
-        """Hand over what the kernel takes now: how many bytes, 0 if it is full. Raises ``OSError``."""
+    def send(self, data: memoryview | bytes, *, more: bool = False) -> int:
+        """Hand over what the kernel takes now: how many bytes, 0 if it is full. Raises ``OSError``.
+
+        With ``more`` to follow at once, what fills no packet waits for it.
+        """
         try:
+            if more and not isinstance(self._sock, ssl.SSLSocket):
+                return self._sock.send(data, socket.MSG_MORE)
             return self._sock.send(data)
         except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return 0

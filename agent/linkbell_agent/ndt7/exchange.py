@@ -1,6 +1,7 @@
 """The test itself: streams side by side, looked at a hundred times a second, until something ends it."""
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -29,8 +30,14 @@ LEAST_S_TO_JUDGE = 0.05
 STALL_S = 5.0
 """A line on which nothing has moved for this long is dead; half the test's length, if that is shorter."""
 
-BUFFER_BYTES = 1 << 18
-"""One for all streams: each read is counted at once."""
+DEAD_END_S = 2.0
+"""Nothing for this long before the end of its time, and the line died: the mean would be a speed it never had."""
+
+BUFFER_BYTES = 1 << 17
+SMALL_BUFFER_BYTES = 1 << 14
+"""To read into, one for all streams, since each read is counted at once. An upload reads no more than measurements."""
+
+PAYLOAD_BYTES = 1 << 17
 
 LEAST_GOODBYE_S = {Direction.DOWNLOAD: 0.05, Direction.UPLOAD: 0.5}
 """Time for our close frames to be answered; of an upload, for the rest of the last message to leave before them."""
@@ -74,7 +81,9 @@ class Exchange:
     """One direction of one test. ``await run()`` once; more streams may :meth:`join` meanwhile."""
 
     def __init__(self, direction: Direction, caps: Caps, rule: StopRule | None, monotonic: Callable[[], float]) -> None:
-        self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        is_upload = direction is Direction.UPLOAD
+        self.buffer = memoryview(bytearray(SMALL_BUFFER_BYTES if is_upload else BUFFER_BYTES))
+        self.payload = memoryview(os.urandom(PAYLOAD_BYTES if is_upload else 0))
         self._direction = direction
         self._caps = caps
         self._rule = rule
@@ -184,15 +193,22 @@ class Exchange:
         if arrived.bytes > self._progress.bytes:
             self._progress = arrived
         sample = self._sample()
-        if self._consider_caps(sample):
-            return
+        if self._is_dead(arrived.elapsed_s):
+            self.has_failed(NetworkFailure(self._streams[0].operation, FailureCode.TIMEOUT))
+        elif not self._consider_caps(sample):
+            self._consider_rule(arrived, sample)
+
+    def _is_dead(self, elapsed_s: float) -> bool:
+        still_s = elapsed_s - self._progress.elapsed_s
+        at_the_end = elapsed_s >= self._caps.max_duration_s
+        return still_s > self._stall_s or (at_the_end and still_s > min(DEAD_END_S, self._stall_s))
+
+    def _consider_rule(self, arrived: Sample, sample: Sample) -> None:
         if arrived.bytes * 8 > MORE_STREAMS_BPS * max(arrived.elapsed_s, LEAST_S_TO_JUDGE):
             self.wants_more.set()
         stop = None if self._rule is None else self._rule(arrived)
         if stop is not None:
             self._decide(stop, sample)
-        elif arrived.elapsed_s - self._progress.elapsed_s > self._stall_s:
-            self.has_failed(NetworkFailure(self._streams[0].operation, FailureCode.TIMEOUT))
 
     def _consider_caps(self, sample: Sample) -> bool:
         stop = self._caps(sample.elapsed_s, round(sample.bytes))

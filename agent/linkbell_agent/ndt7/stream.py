@@ -42,6 +42,9 @@ class Owner(Protocol):
     """Whom a stream reports to."""
 
     buffer: memoryview
+    """To read into."""
+    payload: memoryview
+    """Random bytes, to send in an upload."""
 
     @property
     def is_decided(self) -> bool:

@@ -16,8 +16,6 @@ LONGEST_MESSAGE_S = 0.02
 whole message, and on a slow line the school would wait and pay for the rest of it."""
 
 SENDS_PER_TURN = 8
-_ROOM = 14
-"""The longest header of a frame; it stands right before the block so that both leave in one call."""
 
 
 def grow(size: int, sent_bytes: int, elapsed_s: float) -> int:
@@ -28,17 +26,20 @@ def grow(size: int, sent_bytes: int, elapsed_s: float) -> int:
 
 
 class Upload(Stream):
-    """Random bytes, taken for already masked: any bytes are some payload under some mask, and no time goes into XOR."""
+    """Random bytes, taken for already masked: any bytes are some payload under some mask, and no time goes into XOR.
+
+    All streams of a test send from one block, again and again: a small box has no memory for one each.
+    """
 
     operation = Operation.SEND
 
     def __init__(self, opened: Opened, owner: Owner) -> None:
         super().__init__(opened, owner)
-        self._block = bytearray(_ROOM) + os.urandom(MIN_MESSAGE_BYTES)
-        self._view = memoryview(self._block)
         self._message_bytes = MIN_MESSAGE_BYTES
         self._begun_bytes = 0
-        self._piece = self._view[:0]
+        self._head = b""
+        self._left_bytes = 0
+        """Of the message that is being sent: what of its header, and how much of its payload, is still to go."""
         self._acked = 0
         self._acked_before = (self.info.bytes_acked or 0) if self.info is not None else 0
         self._carried_bytes = 0
@@ -76,7 +77,7 @@ class Upload(Stream):
         return min(1.0, self._handed_bytes() / carried) if carried else 1.0
 
     def _handed_bytes(self) -> int:
-        return max(0, self._begun_bytes - len(self._piece))
+        return self._begun_bytes - self._left_bytes
 
     def _check(self) -> None:
         if self._reader.payload_bytes:
@@ -87,7 +88,7 @@ class Upload(Stream):
 
     def _flush_outbox(self) -> None:
         """Control frames go between messages, never inside one."""
-        if not self._piece:
+        if not self._head and not self._left_bytes:
             super()._flush_outbox()
 
     def _writable(self) -> None:
@@ -99,13 +100,17 @@ class Upload(Stream):
             self._fail(network_failure(Operation.SEND, error))
 
     def _send_piece(self) -> bool:
-        """Send what the kernel takes. Returns ``False`` if it takes no more, or nothing is left to send."""
-        if not self._piece:
+        """Send what the kernel takes of one block. Returns ``False`` if it takes no more, or nothing is left."""
+        if not self._head and not self._left_bytes:
             self._flush_outbox()
             if self._outbox or not self._next_message():
                 return False
-        sent = self._connection.send(self._piece)
-        self._piece = self._piece[sent:]
+        if self._head:
+            self._head = self._head[self._connection.send(self._head, more=True) :]
+            if self._head:
+                return False
+        sent = self._connection.send(self._owner.payload[: self._left_bytes])
+        self._left_bytes -= sent
         return sent > 0
 
     def _next_message(self) -> bool:
@@ -117,12 +122,7 @@ class Upload(Stream):
         if size <= 0:
             self._connection.ignore(readable=False)
             return False
-        if _ROOM + size > len(self._block):
-            self._block = bytearray(_ROOM) + os.urandom(size)
-            self._view = memoryview(self._block)
-        head = frames.header(Opcode.BINARY, size, os.urandom(4))
-        start = _ROOM - len(head)
-        self._view[start:_ROOM] = head
-        self._piece = self._view[start : _ROOM + size]
+        self._head = frames.header(Opcode.BINARY, size, os.urandom(4))
+        self._left_bytes = size
         self._begun_bytes += size
         return True

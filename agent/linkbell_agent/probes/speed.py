@@ -12,7 +12,6 @@ from linkbell_agent.ndt7.endpoint import Endpoint, parse
 from linkbell_agent.ndt7.plateau import Plateau
 from linkbell_agent.ndt7.rules import Caps
 from linkbell_agent.probes.base import ProbeContext, SpeedRequest
-from linkbell_agent.probes.ookla import ookla
 from linkbell_agent.watch.watcher import Seen, Watcher
 from linkbell_wire.failures import FailureCode
 from linkbell_wire.records import SpeedRecord, SpeedResult
@@ -122,9 +121,16 @@ def _dated(outcome: Outcome, context: ProbeContext) -> SpeedResult:
     return outcome.result.model_copy(update={"window_end_boottime_s": round(end_s, 3)})
 
 
+async def _ookla(request: SpeedRequest, context: ProbeContext) -> SpeedRecord:
+    # Imported late: few boxes measure with it, and small ones have no memory to spare.
+    from linkbell_agent.probes.ookla import ookla
+
+    return await ookla(request, context)
+
+
 ENGINES: Mapping[Engine, Callable[[SpeedRequest, ProbeContext], Awaitable[SpeedRecord]]] = {
     Engine.NDT7: ndt7,
-    Engine.OOKLA: ookla,
+    Engine.OOKLA: _ookla,
 }
 """Every engine there is a word for."""
 

@@ -120,7 +120,7 @@ async def test_a_byte_cap_holds_over_all_streams_of_an_upload() -> None:
 @needs_root
 def test_a_line_that_dies_in_the_middle_is_a_failure_with_its_cost_and_ends() -> None:
     alive = steady(8, delay_s=0.02, queue_s=0.2)
-    dying = Way([8e6, *[0.0] * 20], alive.delay_s, alive.queue_bytes, step_s=7.0)
+    dying = Way([8e6, *[0.0] * 20], alive.delay_s, alive.queue_bytes, step_s=6.0)
     with linkbed(Line("dies", dying, dying, is_steady=False)) as bed, bed.measurement_server() as url:
         began = time.monotonic()
         command = [sys.executable, "-m", "linkbell_agent", "speed", "--server", url, "--full", "--json"]
