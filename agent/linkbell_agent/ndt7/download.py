@@ -6,7 +6,10 @@ from linkbell_wire.failures import Operation
 from linkbell_wire.ndt7.tcp_info import TcpInfo
 
 SEGMENTS_TO_TRUST = 2
-"""So many segments, all in order, between two looks, and nothing is missing before them."""
+SHORT_SEGMENTS = 3
+SHORT_SHARE = 0.01
+"""Nothing is missing if the last two segments and more came in order, and all that came since nothing was missing is
+there in bytes, but for a few short ones. Order alone says little: while a long gap is being filled, all is in order."""
 
 
 class Download(Stream):
@@ -30,22 +33,41 @@ class Download(Stream):
     def carried_bytes(self) -> int:
         return self._carried_bytes
 
+    def _in_order_bytes(self) -> int:
+        if self.info is None or self._opened.before is None:
+            return 0
+        return (self.info.bytes_received or 0) - self._start_bytes(self._opened.before)
+
+    def _start_bytes(self, before: TcpInfo) -> int:
+        return (before.bytes_received or 0) + self._opened.answer_bytes
+
     def _count(self, info: TcpInfo) -> None:
         before, latest, self._latest = self._opened.before, self._latest, info
         if before is None or latest is None or self._whole is None:
             return
-        if _is_whole(info, latest):
-            self._whole = info
-        since = self._whole
-        waiting = ((info.data_segments_in or 0) - (since.data_segments_in or 0)) * info.receive_mss_bytes
-        in_order = (info.bytes_received or 0) - (since.bytes_received or 0)
-        start = (before.bytes_received or 0) + self._opened.answer_bytes
-        self._carried_bytes = (since.bytes_received or 0) - start + max(in_order, waiting)
+        in_order, waiting = _since(self._whole, info)
+        if _is_in_order(latest, info) and waiting - in_order <= _short_bytes(self._whole, info):
+            self._whole, in_order, waiting = info, 0, 0
+        self._carried_bytes = (self._whole.bytes_received or 0) - self._start_bytes(before) + max(in_order, waiting)
 
 
-def _is_whole(info: TcpInfo, latest: TcpInfo) -> bool:
-    """Whether nothing is missing: what came since ``latest`` came in order. Old kernels do not tell: then it is so."""
+def _segments(then: TcpInfo, now: TcpInfo) -> int:
+    return (now.data_segments_in or 0) - (then.data_segments_in or 0)
+
+
+def _since(whole: TcpInfo, info: TcpInfo) -> tuple[int, int]:
+    """Return the bytes that came in order since, and those of all segments that came, taken for full."""
+    in_order = (info.bytes_received or 0) - (whole.bytes_received or 0)
+    return in_order, _segments(whole, info) * info.receive_mss_bytes
+
+
+def _is_in_order(latest: TcpInfo, info: TcpInfo) -> bool:
+    """Whether what came since ``latest`` came in order. Old kernels do not tell: then it is so."""
     if info.out_of_order_segments_in is None or info.data_segments_in is None:
         return True
     in_order = info.out_of_order_segments_in == latest.out_of_order_segments_in
-    return in_order and info.data_segments_in - (latest.data_segments_in or 0) >= SEGMENTS_TO_TRUST
+    return in_order and _segments(latest, info) >= SEGMENTS_TO_TRUST
+
+
+def _short_bytes(whole: TcpInfo, info: TcpInfo) -> float:
+    return max(SHORT_SEGMENTS, SHORT_SHARE * _segments(whole, info)) * info.receive_mss_bytes

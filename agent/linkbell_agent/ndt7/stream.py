@@ -105,6 +105,10 @@ class Stream:
         """
         raise NotImplementedError
 
+    def _in_order_bytes(self) -> int:
+        """Return the bytes, as TCP counts them, that the receiver has without holes by the last :meth:`look`."""
+        raise NotImplementedError
+
     def _count(self, info: TcpInfo) -> None:
         """Take in a new view of the kernel's."""
         raise NotImplementedError
@@ -129,10 +133,9 @@ class Stream:
         if self.info is not None:
             self.rtts_s.append(self.info.rtt_s)
             self._count(self.info)
-            carried = self.carried_bytes()
-            if carried > 0:
-                # At its highest nothing waits behind a lost segment, or to be read.
-                self.payload_share = max(self.payload_share, min(1.0, self.delivered_bytes() / carried))
+            in_order = self._in_order_bytes()
+            if in_order > 0:  # at its highest nothing waits to be read
+                self.payload_share = max(self.payload_share, min(1.0, self.delivered_bytes() / in_order))
 
     def say_goodbye(self) -> None:
         """Send a close frame, as soon as it fits."""

@@ -63,6 +63,9 @@ class Upload(Stream):
         info = self._connection.info() or self.info
         return max(0, self._handed_bytes() - ((info.unsent_bytes or 0) if info is not None else 0))
 
+    def _in_order_bytes(self) -> int:
+        return self._acked
+
     def _count(self, info: TcpInfo) -> None:
         """What came twice was carried twice, though it was no use."""
         self._count_acked(info)
