@@ -74,7 +74,7 @@ class Local:
         log = self.data / "log" / f"{name.replace(' ', '-')}.log"
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
-            errors = log.open("wb")
+            errors = log.open("ab")  # one that runs already goes on writing there
         except OSError as error:
             raise CannotRunError(
                 f"{log}: cannot be written ({error.strerror}). Choose another folder with --data DIR."

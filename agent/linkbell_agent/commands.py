@@ -4,14 +4,14 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 
 from linkbell_agent import app
 from linkbell_agent.cli import EXIT_FAILURE, EXIT_RESULT, EXIT_USAGE, load_settings
 from linkbell_agent.configuration import read_kept_configuration
-from linkbell_agent.describe import describe, explain
+from linkbell_agent.describe import describe, explain, next_step
 from linkbell_agent.enrolment import EnrolmentError
 from linkbell_agent.files import StateError
 from linkbell_agent.identity import Identity, read_identity
@@ -22,6 +22,7 @@ from linkbell_agent.settings import Settings, nearest, table
 from linkbell_wire import floor
 from linkbell_wire.configuration import SpeedConfiguration, SpeedServer, TargetConfiguration
 from linkbell_wire.enrolment import EnrolRequest, EnrolStatus
+from linkbell_wire.failures import Failure
 from linkbell_wire.records import CheckRecord, PingRecord, Record, SpeedRecord
 from linkbell_wire.words import Direction, Engine, Layer, PingMethod, Trigger
 
@@ -115,6 +116,8 @@ def speed(arguments: argparse.Namespace) -> int:
     _show(record, as_json=arguments.json)
     if isinstance(record, SpeedRecord) and not arguments.json:
         print("".join(f"       {line}\n" for line in explain(record)), end="", flush=True)
+        parts = (record, record.download, record.upload)
+        _advise([part.failure for part in parts if part is not None and part.failure is not None])
     return EXIT_RESULT if isinstance(record, SpeedRecord) and _has_result(record) else EXIT_FAILURE
 
 
@@ -127,6 +130,8 @@ def check(arguments: argparse.Namespace) -> int:
         return _wrong(str(error))
     record = asyncio.run(app.check_once(settings, request))
     _show(record, as_json=arguments.json)
+    if not arguments.json and isinstance(record, CheckRecord) and record.failure is not None:
+        _advise([record.failure])
     return EXIT_RESULT if isinstance(record, CheckRecord) and record.passed is not None else EXIT_FAILURE
 
 
@@ -207,21 +212,14 @@ def _chosen_target(arguments: argparse.Namespace, plan: Plan) -> TargetConfigura
 
 def _speed_request(arguments: argparse.Namespace, settings: Settings) -> SpeedRequest:
     plan = _present_plan(settings)
-    servers = plan.servers if arguments.server is None else (_server(arguments.server),)
-    if any(is_mlab(server.url) for server in servers) and not settings.speed.mlab_consent:
-        raise UsageError(
-            "M-Lab's servers publish this line's address with each result, for ever. If that is meant, allow it with "
-            "--set speed.mlab_consent=true."
-        )
-    if not servers:
-        raise UsageError("which server? Give --server ws://host:8471, or enrol this box first.")
+    servers = _chosen_servers(arguments, settings, plan)
     try:
         limits = SpeedConfiguration(
             max_duration_s=plan.speed_max_duration_s if arguments.max_duration is None else arguments.max_duration,
             max_bytes=plan.speed_max_bytes if arguments.max_bytes is None else arguments.max_bytes,
         )
     except ValidationError as error:
-        raise UsageError(_first_problem(error, "")) from error
+        raise UsageError(_first_problem(error, "--").replace("_s:", ":").replace("_", "-")) from error
     return SpeedRequest(
         servers,
         Trigger.MANUAL,
@@ -234,11 +232,22 @@ def _speed_request(arguments: argparse.Namespace, settings: Settings) -> SpeedRe
     )
 
 
-def _check_request(arguments: argparse.Namespace, settings: Settings) -> CheckRequest:
-    direction = Direction(arguments.direction)
-    servers = _present_plan(settings).servers if arguments.server is None else (_server(arguments.server),)
+def _chosen_servers(arguments: argparse.Namespace, settings: Settings, plan: Plan) -> tuple[SpeedServer, ...]:
+    """Return the servers to ask. Raises :class:`UsageError` if there is none, or one is not to be used."""
+    servers = plan.servers if arguments.server is None else (_server(arguments.server),)
+    if any(is_mlab(server.url) for server in servers) and not settings.speed.mlab_consent:
+        raise UsageError(
+            "M-Lab's servers publish this line's address with each result, for ever. If that is meant, allow it with "
+            "--set speed.mlab_consent=true."
+        )
     if not servers:
         raise UsageError("which server? Give --server ws://host:8471, or enrol this box first.")
+    return servers
+
+
+def _check_request(arguments: argparse.Namespace, settings: Settings) -> CheckRequest:
+    direction = Direction(arguments.direction)
+    servers = _chosen_servers(arguments, settings, _present_plan(settings))
     floor_bps = _school_floor(settings, direction) if arguments.floor is None else _given_floor(arguments.floor)
     return CheckRequest(servers, Trigger.MANUAL, floor_bps, direction)
 
@@ -286,6 +295,13 @@ def _printer(arguments: argparse.Namespace) -> Callable[[Record], None] | None:
 
 def _show(record: Record, *, as_json: bool) -> None:
     print(record.model_dump_json() if as_json else describe(record), flush=True)
+
+
+def _advise(failures: Sequence[Failure]) -> None:
+    """Print what to do next, once for each kind of failure."""
+    for line in dict.fromkeys(next_step(failure) for failure in failures):
+        if line:
+            print(f"       {line}", flush=True)
 
 
 def _first_problem(error: ValidationError, prefix: str) -> str:

@@ -1,7 +1,7 @@
 """Records in one line for people, and what a line of a speed test leaves out. Pure."""
 
 from linkbell_wire.errors import ErrorReply
-from linkbell_wire.failures import Failure
+from linkbell_wire.failures import Failure, FailureCode
 from linkbell_wire.records import (
     CheckRecord,
     EventRecord,
@@ -54,6 +54,29 @@ def milliseconds(seconds: float | None) -> str:
 def failure_words(failure: Failure) -> str:
     """Return a failure as "connect: connection refused"."""
     return f"{failure.operation.replace('_', ' ')}: {failure.code.replace('_', ' ')}"
+
+
+_NEXT_STEPS = {
+    FailureCode.CONNECTION_REFUSED: "nothing listens there: is the server running, and the port right (8471)?",
+    FailureCode.HTTP_STATUS: "what answers there offers no such test: is it a measurement server (port 8471, not the "
+    "collector's 8470), and the floor within its --max-check-rate?",
+    FailureCode.PROTOCOL_ERROR: "what answers is no measurement server, or something on the way changes the traffic",
+    FailureCode.REDIRECTED: "a login page may be in the way: open a web page in a browser on this network",
+    FailureCode.TLS_FAILED: "no encryption was agreed on: is it ws:// instead of wss://?",
+    FailureCode.TLS_CERTIFICATE_INVALID: "the certificate is not trusted: check this box's clock, then the server",
+    FailureCode.DNS_NOT_FOUND: "the name is not known: check its spelling, then this box's DNS",
+    FailureCode.DNS_TIMEOUT: "the name server does not answer: is the line up?",
+    FailureCode.TIMEOUT: "no answer in time: is the line up, and no firewall in the way?",
+    FailureCode.SERVER_BUSY: "the server tests other schools: try again in a minute",
+    FailureCode.INCONCLUSIVE: "too little time or too few bytes to know: raise --max-duration or --max-bytes",
+    FailureCode.NETWORK_UNREACHABLE: "this box has no way out: check its cable and its gateway",
+    FailureCode.ENGINE_MISSING: "speedtest-cli is not installed: pip install 'linkbell[ookla]'",
+}
+
+
+def next_step(failure: Failure) -> str:
+    """Return what a technician can do about a failure, nothing if there is nothing to say."""
+    return _NEXT_STEPS.get(failure.code, "")
 
 
 def describe(record: Record) -> str:

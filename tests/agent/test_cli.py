@@ -50,8 +50,8 @@ def test_every_command_explains_itself(command: list[str]) -> None:
         (["fly"], "invalid choice"),
         (["speed", "--server", "example"], "write it like ws://host:8471"),
         (["speed", "--server", "ws://127.0.0.1:99999"], "write it like ws://host:8471"),
-        (["speed", "--server", "ws://127.0.0.1:1", "--max-duration", "99"], "max_duration_s"),
-        (["speed", "--server", "ws://127.0.0.1:1", "--max-bytes", "1"], "max_bytes"),
+        (["speed", "--server", "ws://127.0.0.1:1", "--max-duration", "99"], "--max-duration: "),
+        (["speed", "--server", "ws://127.0.0.1:1", "--max-bytes", "1"], "--max-bytes: "),
         (["check", "--server", "ws://127.0.0.1:1"], "which floor? Give --floor 8M"),
         (["check", "--floor", "8M", "--server", "example"], "write it like ws://host:8471"),
         (["check", "--floor", "0", "--server", "ws://127.0.0.1:1"], "give more than 0"),
@@ -60,6 +60,8 @@ def test_every_command_explains_itself(command: list[str]) -> None:
         (["check", "--floor", "10G", "--server", "ws://127.0.0.1:1"], "100k to 1G"),
         (["check", "--floor", "10k", "--server", "ws://127.0.0.1:1"], "100k to 1G"),
         (["check", "--floor", "8M", "--direction", "sideways"], "invalid choice"),
+        (["speed", "--server", "wss://ndt-mlab1.measurement-lab.org"], "speed.mlab_consent=true"),
+        (["check", "--floor", "8M", "--server", "wss://locate.measurementlab.net"], "speed.mlab_consent=true"),
         (["speed", "--download-only", "--upload-only"], "not allowed with"),
         (["probe", "gatway", "--set", "ping.cuont=1"], "Did you mean ping.count?"),
         (["probe", "--host", "bad host"], "host"),
@@ -111,6 +113,13 @@ def test_a_check_without_a_server_is_a_record_with_a_code() -> None:
     assert record["floor_bps"] == 8e6
     assert record["passed"] is None
     assert record["failure"]["code"] == "connection_refused"
+
+
+@pytest.mark.parametrize("command", [["speed"], ["check", "--floor", "8M"]])
+def test_a_failure_says_once_what_to_do_next(command: list[str]) -> None:
+    done = agent(*command, "--server", "ws://127.0.0.1:9")
+    assert done.returncode == 1
+    assert done.stdout.count("is the server running, and the port right") == 1
 
 
 def test_a_check_that_failed_says_so_in_a_sentence() -> None:

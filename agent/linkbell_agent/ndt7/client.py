@@ -64,8 +64,7 @@ class Client:
             ending = await exchange.run(opened)
         finally:
             joining.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await joining
+            await asyncio.wait([joining])
         judged = judge(direction, ending, caps.max_duration_s)
         return Outcome(
             judged.result,

@@ -105,14 +105,17 @@ class Exchange:
         """Run the test to its end. Network trouble is in the :class:`Ending`; all connections are closed after."""
         self._ending.started_s = self._monotonic()
         self._ending.is_split = first.is_split
-        goodbye_s = LEAST_GOODBYE_S[self._direction] + GOODBYE_RTTS * (first.rtt_idle_s or 0.0) + GOODBYE_QUEUE_S
+        least_s = LEAST_GOODBYE_S[self._direction]
+        under_way_s = GOODBYE_RTTS * (first.rtt_idle_s or 0.0) + GOODBYE_QUEUE_S
         try:
             self.join(first)
             if first.round_trip_s >= MORE_STREAMS_RTT_S:
                 self.wants_more.set()
             self._tick()
             self._ending.stop = await self._decided
-            await self._say_goodbye(min(goodbye_s, LONGEST_GOODBYE_S))
+            # A cap in bytes allows for nothing more: what is under way is not waited for.
+            is_capped = self._ending.stop is Stop.BYTES
+            await self._say_goodbye(least_s if is_capped else min(least_s + under_way_s, LONGEST_GOODBYE_S))
         except NetworkFailure as error:
             self._ending.failure = error.failure
         finally:
@@ -189,7 +192,9 @@ class Exchange:
         return Sample(self.elapsed_s(), sum(stream.delivered_bytes() for stream in self._streams))
 
     def _consider(self) -> None:
-        arrived = Sample(self.elapsed_s(), sum(stream.carried_bytes() for stream in self._streams))
+        arrived = Sample(
+            self.elapsed_s(), sum(stream.carried_bytes() or stream.delivered_bytes() for stream in self._streams)
+        )
         if arrived.bytes > self._progress.bytes:
             self._progress = arrived
         sample = self._sample()
@@ -211,7 +216,10 @@ class Exchange:
             self._decide(stop, sample)
 
     def _consider_caps(self, sample: Sample) -> bool:
-        stop = self._caps(sample.elapsed_s, round(sample.bytes))
+        """Hold what has come against the caps: of a download, what waits behind a lost packet has come as well."""
+        is_upload = self._direction is Direction.UPLOAD
+        count = sample.bytes if is_upload else sum(stream.cost_bytes() for stream in self._streams)
+        stop = self._caps(sample.elapsed_s, round(count))
         if stop is not None:
             self._decide(stop, sample)
         return stop is not None
@@ -245,6 +253,8 @@ class Exchange:
         ending.congestion_control = streams[0].congestion_control if streams else None
         for stream in streams:
             stream.close()
+        if self._decided.done() and not self._decided.cancelled():
+            self._decided.exception()  # taken note of, also where nobody waited for it any more
 
 
 def _arrival(claim: Claim) -> float:

@@ -4,6 +4,7 @@ The server's numbers are claims. A download is counted here, so a server can onl
 upload our own kernel knows what was acknowledged; a server's claim is used where it must be, and held against that.
 """
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def _estimated(direction: Direction, ending: Ending, estimate: Estimate) -> _Spe
     return _Speed(
         estimate.bps * share,
         estimate.low_bps * share,
-        estimate.high_bps * share,
+        None if math.isinf(estimate.high_bps) else estimate.high_bps * share,
         max(0.0, estimate.start_s - late_s),
         estimate.end_s - late_s,
     )

@@ -9,7 +9,10 @@ A connection speeds up round trip by round trip until the line is full; from the
    trips and in packets, and its blocks agree (standard error of their mean).
 3. A line that varies by itself never agrees. After some more round trips the window holds as much as it is worth, and
    ``low`` and ``high`` say how far its parts lie apart.
-4. Should the speed rise by half after all, the ramp was not over, and everything so far is forgotten.
+4. Should the speed rise by half after all, the ramp was not over, and everything so far is forgotten. Should it fall by
+   a third for three rounds, the line gave a burst beyond what it carries (a token bucket): it begins at the fall.
+5. A speed that rises steadily through the window is a sender that is still finding the line, as TCP without BBR does
+   after an early end of its slow start. The test goes on; if a cap ends it, there is no upper bound.
 
 Numbers are measured on emulated lines: ``docs/measurement.md``.
 """
@@ -43,6 +46,12 @@ WINDOW_SEGMENTS = 250
 """A window of fewer would be wrong by more than half a percent for a packet at each end."""
 
 RESTART = 1.5
+
+RISE = 0.02
+RISE_SCATTER = 0.015
+RISE_FIT = 0.9
+"""A rise by more than this share over the window, its blocks on one straight line but for this scatter (a share too),
+which explains this much of their variance. Lines that vary by themselves do not vary so evenly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +87,10 @@ class Plateau:
         self._fastest = 0.0
         self._flat = 0
         self._start_s: float | None = None
+        self._not_before_s = 0.0
+        self._fallen = 0
         self._level = 0.0
+        self._is_rising = False
         self.estimate: Estimate | None = None
 
     def __call__(self, sample: Sample) -> Stop | None:
@@ -114,10 +126,19 @@ class Plateau:
         return True
 
     def _note_growth(self, rate: float) -> None:
-        if self._start_s is not None and rate > RESTART * self._level:
-            self._start_s, self.estimate = None, None
+        if self._start_s is not None:
+            self._fallen = self._fallen + 1 if rate * RESTART < self._level else 0
+            if self._fallen >= FLAT_ROUNDS:
+                self._forget(self._rounds[-FLAT_ROUNDS][0])
+            elif rate > RESTART * self._level:
+                self._forget(self._rounds[-2][0])
         self._flat = self._flat + 1 if rate < GROWTH * self._fastest else 0
         self._fastest = max(self._fastest, rate)
+
+    def _forget(self, not_before_s: float) -> None:
+        """Begin anew: the line was not what it seemed before this moment."""
+        self._start_s, self.estimate, self._fallen = None, None, 0
+        self._not_before_s = not_before_s
 
     def _look_for_plateau(self) -> None:
         if self._flat < FLAT_ROUNDS:
@@ -126,7 +147,7 @@ class Plateau:
         self._level = statistics.median(rate for _, rate in flat)
         before = len(self._rounds) - FLAT_ROUNDS - 1
         earliest_s = self._rounds[before - 1][0] if before > 0 else self._times[0]
-        self._start_s = self._first_full(earliest_s, flat[0][0])
+        self._start_s = self._first_full(max(earliest_s, self._not_before_s), flat[0][0])
 
     def _first_full(self, earliest_s: float, latest_s: float) -> float:
         """Return where within these bounds the line was first full for two blocks in a row."""
@@ -147,17 +168,20 @@ class Plateau:
         length_s = end_s - start_s
         if length_s <= 0:
             return
+        rates = self._block_rates(start_s, end_s)
+        self._is_rising = is_rising(rates)
         arrived = self._bytes[-1] - self._bytes[first]
-        margin = max(2 * self._standard_error(start_s, end_s), self._segment_bytes / arrived)
+        margin = max(2 * _standard_error(rates), self._segment_bytes / arrived)
         bps = arrived * 8 / length_s
-        self.estimate = Estimate(bps, bps * max(0.0, 1 - margin), bps * (1 + margin), start_s, end_s)
+        high_bps = math.inf if self._is_rising else bps * (1 + margin)
+        self.estimate = Estimate(bps, bps * max(0.0, 1 - margin), high_bps, start_s, end_s)
+        if self._is_rising:  # the older part only holds the speed back
+            least_s = max(ENOUGH[0].least_s, ENOUGH[0].rtts * self._rtt_s)
+            self._start_s = max(start_s, end_s - least_s)
 
-    def _standard_error(self, start_s: float, end_s: float) -> float:
-        """Return the standard error of the mean of the window's blocks, relative to it."""
+    def _block_rates(self, start_s: float, end_s: float) -> list[float]:
         block_s = (end_s - start_s) / BLOCKS
-        rates = [self._rate(start_s + part * block_s, start_s + (part + 1) * block_s) for part in range(BLOCKS)]
-        mean = statistics.fmean(rates)
-        return statistics.stdev(rates) / mean / math.sqrt(BLOCKS) if mean > 0 else 1.0
+        return [self._rate(start_s + part * block_s, start_s + (part + 1) * block_s) for part in range(BLOCKS)]
 
     def _enough(self) -> Stop | None:
         estimate = self.estimate
@@ -166,6 +190,8 @@ class Plateau:
         length_s = estimate.end_s - estimate.start_s
         if length_s * estimate.bps < WINDOW_SEGMENTS * self._segment_bytes * 8:
             return None
+        if self._is_rising or self._fallen:
+            return None  # it is about to be known better
         error = (estimate.high_bps - estimate.bps) / estimate.bps / 2
         for enough in ENOUGH:
             if length_s < max(enough.least_s, enough.rtts * self._rtt_s):
@@ -182,6 +208,24 @@ class Plateau:
     def _at(self, moment_s: float) -> float:
         """Return the bytes that had arrived by then, evenly between two samples."""
         return interpolate(self._times, self._bytes, moment_s)
+
+
+def _standard_error(rates: Sequence[float]) -> float:
+    """Return the standard error of the mean, relative to it."""
+    mean = statistics.fmean(rates)
+    return statistics.stdev(rates) / mean / math.sqrt(len(rates)) if mean > 0 else 1.0
+
+
+def is_rising(rates: Sequence[float]) -> bool:
+    """Whether the rates, of equal lengths of time in a row, rise steadily: see :data:`RISE`."""
+    mean, spread = statistics.fmean(rates), statistics.pstdev(rates)
+    if mean <= 0 or spread <= 0:
+        return False
+    steps = range(len(rates))
+    slope = statistics.linear_regression(steps, rates).slope
+    explained = min(1.0, (slope * statistics.pstdev(steps) / spread) ** 2)
+    scatter = spread * math.sqrt(1 - explained) / mean
+    return slope * len(rates) / mean > RISE and explained > RISE_FIT and scatter < RISE_SCATTER
 
 
 def interpolate(times: Sequence[float], values: Sequence[float], moment: float) -> float:

@@ -18,7 +18,8 @@ class Sample:
 class Estimate:
     """Speed of a full line in the window from ``start_s`` to ``end_s``, on the clock of the samples.
 
-    ``low_bps`` and ``high_bps`` are two standard errors away from ``bps``, and at least a packet.
+    ``low_bps`` and ``high_bps`` are two standard errors away from ``bps``, and at least a packet. A speed that was
+    still rising has no upper bound: ``inf``.
     """
 
     bps: float

@@ -18,12 +18,14 @@ class NoSlotError(Exception):
 
 @dataclass(slots=True)
 class _Slot:
+    join_until_s: float
     until_s: float
-    streams: int
+    streams: int = 0
+    joined: int = 0
 
 
 class Slots:
-    """At most ``limit`` tests at once, each of which holds its slot for ``longest_s`` seconds at the very most."""
+    """At most ``limit`` tests at once. Each stream of a test ends after ``longest_s`` seconds at the very most."""
 
     def __init__(self, limit: int, longest_s: float, monotonic: Callable[[], float]) -> None:
         self._limit = limit
@@ -40,13 +42,16 @@ class Slots:
     def hold(self, test: Hashable | None = None, longest_s: float | None = None) -> Iterator[None]:
         """Hold a slot for the length of a ``with`` block. Raises :class:`NoSlotError` if none is free.
 
-        Streams of the same ``test`` share its slot, up to :data:`~linkbell_wire.ndt7.MAX_STREAMS` of them; none may
-        join a test that must be over soon, or one client could keep a slot for ever. ``longest_s`` is for tests that
-        may take longer, or less long, than the usual.
+        Streams of the same ``test`` share its slot: up to :data:`~linkbell_wire.ndt7.MAX_STREAMS` of them in all,
+        those that have gone included, and in the first half of its time only; or one client could keep a slot, and
+        the server busy, for ever. ``longest_s`` is for tests that may take longer, or less long, than the usual.
         """
         key: Hashable = object() if test is None else test
-        slot = self._slot(key, self._longest_s if longest_s is None else longest_s)
+        longest_s = self._longest_s if longest_s is None else longest_s
+        slot = self._slot(key, longest_s)
         slot.streams += 1
+        slot.joined += 1
+        slot.until_s = self._monotonic() + longest_s
         try:
             yield
         finally:
@@ -58,12 +63,12 @@ class Slots:
         now = self._monotonic()
         slot = self._taken.get(key)
         if slot is not None:
-            if slot.streams >= MAX_STREAMS or now > slot.until_s - longest_s / 2:
+            if slot.joined >= MAX_STREAMS or now > slot.join_until_s:
                 raise NoSlotError(self._first_free_s(now))
             return slot
         if len(self._taken) >= self._limit:
             raise NoSlotError(self._first_free_s(now))
-        return self._taken.setdefault(key, _Slot(now + longest_s, 0))
+        return self._taken.setdefault(key, _Slot(now + longest_s / 2, now + longest_s))
 
     def _first_free_s(self, now: float) -> int:
         first_free = min((slot.until_s for slot in self._taken.values()), default=now)

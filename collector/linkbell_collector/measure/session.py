@@ -76,7 +76,7 @@ class Session(asyncio.BufferedProtocol):
         self._dice = Random()  # noqa: S311 - spreads messages over time, keeps no secret
         self._received_bytes = 0
         if plan.group is not None:
-            plan.group.members.append(self)
+            plan.group.join(self)
 
     @property
     def payload_bytes(self) -> int:
@@ -121,6 +121,7 @@ class Session(asyncio.BufferedProtocol):
 
     def release(self) -> None:
         """Give back what a test holds that never began: its client had gone before the 101 reached it."""
+        self._leave_group()
         self._kernel.close()
 
     # What the transport calls
@@ -147,7 +148,7 @@ class Session(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Free everything, and let aiohttp's protocol know, which forgets the connection only then."""
         self._cancel(*list(self._timers))
-        self._received_bytes = self.received_bytes
+        self._leave_group()
         self._kernel.close()
         if not self.ended.done():
             self.ended.set_result(self._outcome or Outcome.CONNECTION_LOST)
@@ -158,6 +159,10 @@ class Session(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         """See :meth:`pause_writing`."""
+
+    def _leave_group(self) -> None:
+        if self._plan.group is not None:
+            self._plan.group.leave(self)
 
     # What the directions differ in
 

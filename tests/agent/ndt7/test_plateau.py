@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkbell_agent.ndt7.plateau import WINDOW_SEGMENTS, Plateau, interpolate
+from linkbell_agent.ndt7.plateau import WINDOW_SEGMENTS, Plateau, interpolate, is_rising
 from linkbell_agent.ndt7.rules import Sample
 from linkbell_wire.words import Stop
 
@@ -84,6 +84,44 @@ def test_a_speed_that_rises_by_half_after_all_starts_the_window_anew() -> None:
     assert rule.estimate is not None
     assert rule.estimate.bps == pytest.approx(20e6, rel=0.01)
     assert rule.estimate.start_s >= 0.45
+
+
+@pytest.mark.parametrize("per_rtt", [0.01, 0.02, 0.05])
+def test_a_sender_that_is_still_finding_the_line_is_not_stable_and_has_no_upper_bound(per_rtt: float) -> None:
+    """Cubic and Reno after an early end of slow start, at a fifth of a line of 50 Mbit/s."""
+    rule, stop, _ = run(lambda moment_s: min(50e6, 10e6 * (1 + per_rtt) ** (moment_s / 0.1)), 0.1, 8.0)
+    assert rule.estimate is not None
+    if stop is None:
+        assert math.isinf(rule.estimate.high_bps)
+        latest_bps = min(50e6, 10e6 * (1 + per_rtt) ** 80)
+        assert rule.estimate.bps == pytest.approx(latest_bps, rel=0.15)
+    else:
+        assert rule.estimate.bps == pytest.approx(50e6, rel=0.08)  # the end of the rise is in the window
+
+
+@pytest.mark.parametrize(("burst_mbit", "mbit", "bucket_bytes"), [(100, 20, 3_750_000), (20, 8, 1_000_000)])
+def test_a_burst_beyond_what_the_line_carries_is_not_the_line(
+    burst_mbit: float, mbit: float, bucket_bytes: int
+) -> None:
+    burst_s = bucket_bytes * 8 / (burst_mbit - mbit) / 1e6
+    rule, _, _ = run(lambda moment_s: (burst_mbit if moment_s < burst_s else mbit) * 1e6, 0.05)
+    assert rule.estimate is not None
+    assert rule.estimate.bps == pytest.approx(mbit * 1e6, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("rates", "answer"),
+    [
+        ((1.0,) * 8, False),
+        ((0.0,) * 8, False),
+        ([1 + 0.01 * n for n in range(8)], True),
+        ([1 - 0.01 * n for n in range(8)], False),
+        ([1 + 0.001 * n for n in range(8)], False),
+        ((1.0, 1.1, 0.9, 1.2, 1.0, 1.3, 1.1, 1.4), False),
+    ],
+)
+def test_only_an_even_rise_is_one(rates: tuple[float, ...], answer: bool) -> None:
+    assert is_rising(rates) is answer
 
 
 def test_a_line_that_varies_by_itself_ends_with_wide_bounds() -> None:

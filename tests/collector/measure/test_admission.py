@@ -70,6 +70,27 @@ def test_a_test_has_no_more_streams_than_allowed() -> None:
             streams.enter_context(slots.hold("mine"))
 
 
+def test_streams_that_come_and_go_are_counted_all_the_same() -> None:
+    slots = Slots(1, 13.0, Hands())
+    with slots.hold("mine"):
+        for _ in range(MAX_STREAMS - 1):
+            with slots.hold("mine"):
+                pass
+        with pytest.raises(NoSlotError), slots.hold("mine"):
+            pass
+
+
+def test_who_waits_is_told_when_the_last_stream_must_be_over() -> None:
+    clock = Hands()
+    slots = Slots(1, 13.0, clock)
+    with slots.hold("mine"):
+        clock.now_s += 5
+        with slots.hold("mine"):
+            with pytest.raises(NoSlotError) as caught, slots.hold():
+                pass
+            assert caught.value.retry_after_s == 13
+
+
 def test_nobody_keeps_a_slot_for_ever_by_adding_streams() -> None:
     clock = Hands()
     slots = Slots(1, 13.0, clock)
