@@ -21,8 +21,8 @@ LAST_TICK_S = 0.002
 
 MORE_STREAMS_BPS = 4e6
 MORE_STREAMS_RTT_S = 0.15
-"""More streams are of use on a line this fast or this long. On others they would only wait in its queue: each keeps
-four packets under way at least, which is half a second of a slow upload (BBR's least window, tcp_bbr.c)."""
+"""More streams are of use on a line this fast or this long, and where loss holds one down. On others they would only
+wait in its queue: each keeps four packets under way at least, half a second of a slow upload (tcp_bbr.c)."""
 
 LEAST_S_TO_JUDGE = 0.05
 """A speed over less time than this is that of a burst."""
@@ -209,7 +209,8 @@ class Exchange:
         return still_s > self._stall_s or (at_the_end and still_s > min(DEAD_END_S, self._stall_s))
 
     def _consider_rule(self, arrived: Sample, sample: Sample) -> None:
-        if arrived.bytes * 8 > MORE_STREAMS_BPS * max(arrived.elapsed_s, LEAST_S_TO_JUDGE):
+        is_fast = arrived.bytes * 8 > MORE_STREAMS_BPS * max(arrived.elapsed_s, LEAST_S_TO_JUDGE)
+        if is_fast or any(stream.is_held_down for stream in self._streams):
             self.wants_more.set()
         stop = None if self._rule is None else self._rule(arrived)
         if stop is not None:

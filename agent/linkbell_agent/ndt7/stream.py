@@ -120,6 +120,11 @@ class Stream:
 
     # What the owner calls
 
+    @property
+    def is_held_down(self) -> bool:
+        """Whether loss keeps this stream from filling the line, so that more of them would."""
+        return False
+
     def begin(self) -> None:
         """Start to read."""
         self._feed(memoryview(self._opened.first_bytes))

@@ -58,6 +58,12 @@ class Upload(Stream):
     def carried_bytes(self) -> int:
         return self._carried_bytes
 
+    @property
+    def is_held_down(self) -> bool:
+        """Any other than BBR takes each loss for a full line, and slows down."""
+        lost = self.info is not None and bool(self.info.bytes_retransmitted)
+        return lost and self.congestion_control != "bbr"
+
     def cost_bytes(self) -> int:
         """Leave out what the kernel never sent: it is thrown away when the connection is closed."""
         info = self._connection.info() or self.info
