@@ -4,8 +4,11 @@ PROBE_SHARE = 0.02
 """Probes may take this much of the line's rate: less than half of what draft-ietf-ippm-responsiveness allows."""
 
 FASTEST_S = 0.05
-UNKNOWN_S = 0.1
-"""While the line's rate is unknown: within the share of any line from 1.5 Mbit/s up."""
+UNKNOWN_S = 0.15
+"""While the line's rate is unknown, for less than half a second where the port counts: 19 kbit/s one way.
+
+That is within the share of any line from 1 Mbit/s up, and twice the share of 0.5 Mbit/s.
+"""
 SLOWEST_S = 2.0
 
 PLENTY = 40

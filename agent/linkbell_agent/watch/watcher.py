@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
@@ -17,9 +18,11 @@ from linkbell_agent.watch.conclude import Conclusion, Idle, Observed, conclude, 
 from linkbell_agent.watch.latency import Probe, Window
 from linkbell_agent.watch.limits import Port, summed_up
 from linkbell_agent.watch.pace import interval_s
-from linkbell_agent.watch.sampler import Sampler, find_target
+from linkbell_agent.watch.sampler import Sampler, Target, find_target
 from linkbell_agent.watch.traffic import Counted
 from linkbell_wire.words import Direction, Grade, LimitedBy
+
+log = logging.getLogger(__name__)
 
 IDLE_INTERVAL_S = 0.1
 COUNT_INTERVAL_S = 0.1
@@ -48,6 +51,8 @@ class Watcher:
     monotonic: Callable[[], float]
     box: Box = field(default_factory=Box)
     idle_s: float = 1.0
+    make_sampler: Callable[[Target, Uplink, Callable[[], float]], Sampler] = Sampler
+    _has_faults: bool = False
     _device: str | None = None
     _port: Port | None = None
     _sampler: Sampler | None = None
@@ -64,7 +69,7 @@ class Watcher:
             target = await find_target(endpoint, self.uplink)
         except NetworkFailure:
             return
-        self._sampler = Sampler(target, self.uplink, self.monotonic)
+        self._sampler = self.make_sampler(target, self.uplink, self.monotonic)
         self._device = device_towards(target.address, self.uplink)
         self._port = None if self._device is None else self.box.port(self._device)
         if self.idle_s <= 0:
@@ -97,8 +102,11 @@ class Watcher:
             self._sampler.target.ip_bytes if self._sampler else 20,
             (cpu, cpu_after),
         )
-        self._found[direction] = found = conclude(outcome.result, self._idle_line(), observed)
-        return replace(outcome, result=found.result)
+        result = outcome.result
+        with self._as_an_extra():
+            self._found[direction] = conclude(result, self._idle_line(), observed)
+            result = self._found[direction].result
+        return replace(outcome, result=result)
 
     def seen(self) -> Seen:
         """Return what there is to say of the whole test."""
@@ -130,15 +138,18 @@ class Watcher:
             yield
             return
         until = asyncio.Event()
-        sampling = asyncio.create_task(self._sampler.run(pace, until))
+        sampling = asyncio.create_task(self._sample(self._sampler, pace, until))
         try:
             yield
-        except BaseException:
+            until.set()
+            await asyncio.wait([sampling])
+        finally:
             sampling.cancel()
             await asyncio.wait([sampling])
-            raise
-        until.set()
-        await sampling
+
+    async def _sample(self, sampler: Sampler, pace: Callable[[], float], until: asyncio.Event) -> None:
+        with self._as_an_extra():
+            await sampler.run(pace, until)
 
     @contextlib.asynccontextmanager
     async def _counting(self) -> AsyncIterator[None]:
@@ -150,17 +161,29 @@ class Watcher:
         finally:
             counting.cancel()
             await asyncio.wait([counting])
-            self._read_counters()
+            with self._as_an_extra():
+                self._read_counters()
 
     async def _count(self) -> None:
-        while True:
-            self._read_counters()
-            await asyncio.sleep(COUNT_INTERVAL_S)
+        with self._as_an_extra():
+            while True:
+                self._read_counters()
+                await asyncio.sleep(COUNT_INTERVAL_S)
 
     def _read_counters(self) -> None:
         counted = None if self._device is None else self.box.counted(self._device, self.monotonic)
         if counted is not None:
             self._readings.append(counted)
+
+    @contextlib.contextmanager
+    def _as_an_extra(self) -> Iterator[None]:
+        """Let nothing that goes wrong in here harm the test; the one place of the watch that catches everything."""
+        try:
+            yield
+        except Exception:
+            if not self._has_faults:
+                log.exception("internal fault beside a speed test, which goes on without. Please report this")
+            self._has_faults = True
 
     async def _idle_or_refused(self, sampler: Sampler) -> None:
         with contextlib.suppress(TimeoutError):
@@ -169,7 +192,8 @@ class Watcher:
 
     def _pace_s(self, direction: Direction, made_before: int) -> float:
         made = len(self._sampler.probes) - made_before if self._sampler else 0
-        return interval_s(PROBE_BYTES, traffic.rate_bps(self._readings, direction, RATE_OVER_S), made)
+        probe_bytes = (self._sampler.each_way_bytes if self._sampler else None) or PROBE_BYTES
+        return interval_s(probe_bytes, traffic.rate_bps(self._readings, direction, RATE_OVER_S), made)
 
     # Concluding
 

@@ -111,6 +111,17 @@ def test_a_speed_includes_the_probes_that_took_their_part_of_the_line() -> None:
     assert up.bps == pytest.approx(8e6 + 30 * (4 * 52 + 8 + 40 + 70) * 8 / 3 * 1448 / 1500)
 
 
+def test_lost_probes_add_nothing_to_a_speed() -> None:
+    lost = [Probe(one.sent_s, sent_bytes=70) for one in PROBES]
+    for direction in Direction:
+        assert conclude(RESULT, IDLE, replace(SEEN, direction=direction, probes=lost)).result.bps == RESULT.bps
+
+
+def test_probes_add_a_fiftieth_to_a_speed_at_most() -> None:
+    large = [replace(one, received_bytes=100_000) for one in PROBES]
+    assert conclude(RESULT, IDLE, replace(SEEN, probes=large)).result.bps == pytest.approx(8e6 * 1.02)
+
+
 def test_without_probes_or_a_window_a_speed_stays_what_it_is() -> None:
     assert conclude(RESULT, IDLE, replace(SEEN, probes=[])).result.bps == RESULT.bps
     assert conclude(RESULT, IDLE, replace(SEEN, window=None)).result.bps == RESULT.bps

@@ -184,8 +184,8 @@ def test_a_test_that_does_not_say_when_the_line_was_full_had_to_speed_up_first(
 @pytest.mark.parametrize(
     ("line_bps", "made", "expected_s"),
     [
-        (None, 0, 0.1),
-        (0.0, 0, 0.1),
+        (None, 0, 0.15),
+        (0.0, 0, 0.15),
         (100e6, 0, 0.05),
         (1e6, 0, 0.144),
         (0.5e6, 0, 0.288),
