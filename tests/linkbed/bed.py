@@ -27,13 +27,13 @@ _QUEUE_PACKETS = 10_000
 """Before the line's own queue nothing may be dropped, however late the emulator comes."""
 
 
-def why_not() -> str | None:
-    """Return why this machine cannot have a test bed, ``None`` if it can."""
+def why_not(*tools: str) -> str | None:
+    """Return why this machine cannot have a test bed and use ``tools`` at its ends, ``None`` if it can."""
     if shutil.which("cc") is None:
         return "the test bed is compiled: it needs a C compiler (Debian: gcc)"
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         return "the test bed needs /dev/net/tun, as root"
-    return namespaces.why_not()
+    return namespaces.why_not("sysctl", *tools)
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,9 @@ def linkbed(line: Line) -> Iterator[Bed]:
         _emulator(line, school, world, Path(folder)) as log,
     ):
         for side, here, there in ((school, SCHOOL, WORLD), (world, WORLD, SCHOOL)):
+            # No router solicitations: what the kernel sends by itself would shift the dice of what tests send.
+            # Where it has no IPv6 the key is unknown (-e).
+            side.run("sysctl", "-eqw", "net.ipv6.conf.all.disable_ipv6=1")
             side.run("ip", "link", "set", DEVICE, "txqueuelen", str(_QUEUE_PACKETS), "up")
             side.run("ip", "address", "add", here, "peer", there, "dev", DEVICE)
         school.run("ip", "route", "add", "default", "dev", DEVICE)
@@ -110,6 +113,5 @@ def _emulator(line: Line, school: Namespace, world: Namespace, folder: Path) -> 
         assert first.startswith("ready"), "the emulator did not start; what it said is above"
         yield log
     finally:
-        process.terminate()
-        process.wait(timeout=10)
-        process.stdout.close()
+        with process.stdout:
+            namespaces.end(process, 10)

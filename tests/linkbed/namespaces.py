@@ -26,6 +26,17 @@ def why_not(*tools: str) -> str | None:
     return None if made.returncode == 0 else "this kernel or container allows no network namespaces"
 
 
+def end(process: "subprocess.Popen[str]", timeout_s: float) -> None:
+    """Have a process end; one that does not in time is killed, and fails the test."""
+    process.terminate()
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+
+
 @dataclass(frozen=True)
 class Namespace:
     """One network of its own, with nothing but what is put into it."""
@@ -68,9 +79,8 @@ class Namespace:
             assert first.startswith(ready), f"{command[0]} said {first!r} instead of {ready!r}"
             yield first
         finally:
-            process.terminate()
-            process.wait(timeout=30)
-            process.stdout.close()
+            with process.stdout:
+                end(process, 30)
 
 
 N = TypeVar("N", bound=Namespace)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -12,11 +13,14 @@ from linkbell_wire.records import PingRecord
 from linkbell_wire.words import Direction
 from tests.linkbed.bed import SCHOOL, WORLD, Bed, linkbed, why_not
 from tests.linkbed.lines import Line, Way, steady, wandering, with_gaps
+from tests.linkbed.namespaces import end
 from tests.linkbed.profiles import PROFILES
 from tests.linkbed.truth import BIN_S, PAYLOAD_SHARE, Bin, Truth
 
 REASON = why_not()
 needs_root = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+REASON_IPERF3 = why_not("iperf3")
+needs_iperf3 = pytest.mark.skipif(REASON_IPERF3 is not None, reason=str(REASON_IPERF3))
 DATAGRAM_BYTES = 1400
 HEADERS_BYTES = 28
 """IPv4 and UDP."""
@@ -85,19 +89,19 @@ def test_packets_are_lost_at_random_or_in_bursts_at_the_rate_asked_for(burst: fl
     assert loss == pytest.approx(0.05, abs=0.02)
 
 
-@needs_root
+@needs_iperf3
 def test_tcp_fills_300_mbit_and_the_emulator_keeps_up() -> None:
     line = PROFILES["fibre-300"](1)
     with linkbed(line) as bed, bed.world.service(["iperf3", "-s", "-1", "--forceflush"], "-----", quiet=True):
-        time.sleep(0.3)
         began_s = time.monotonic()
         printed = json.loads(bed.school.run("iperf3", "-c", WORLD, "-R", "-t", "2", "-J"))
         ended_s = time.monotonic()
         truth = bed.truth()
     received_bps = printed["end"]["sum_received"]["bits_per_second"]
     assert truth.payload_bps(Direction.DOWNLOAD, began_s, ended_s) == pytest.approx(300e6 * PAYLOAD_SHARE, rel=0.001)
-    assert received_bps > 0.85 * 300e6 * PAYLOAD_SHARE
-    assert received_bps < 1.02 * 300e6 * PAYLOAD_SHARE
+    late = f"the emulator came {truth.latest_s(began_s, ended_s) * 1e3:.1f} ms late at most"
+    share = received_bps / (300e6 * PAYLOAD_SHARE)
+    assert 0.7 < share < 1.02, late  # slow start takes its part of two seconds, a busy machine another
 
 
 @needs_root
@@ -121,6 +125,16 @@ def test_everything_is_taken_away_again() -> None:
 
 
 # Without a line
+
+
+def test_a_process_that_does_not_end_is_killed() -> None:
+    command = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            end(process, 0.2)
+        assert process.returncode == -signal.SIGKILL
 
 
 def bins(capacity_bits: list[float], **more: int) -> list[Bin]:

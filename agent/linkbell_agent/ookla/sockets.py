@@ -48,7 +48,7 @@ class Ledger:
 
     def __init__(self, max_bytes: int | None) -> None:
         self._lock = threading.Lock()
-        self._live: set[socket.socket] = set()
+        self._live: dict[socket.socket, str] = {}
         self._max_bytes = max_bytes
         self._moved = {SETUP: 0, DOWNLOAD: 0, UPLOAD: 0}
         self.phase = SETUP
@@ -58,7 +58,7 @@ class Ledger:
         self.begin(SETUP)
 
     def begin(self, phase: str) -> None:
-        """Count for ``phase`` from now on."""
+        """Count for ``phase`` from now on; connections count for the phase they were opened in to their end."""
         self.phase = phase
         self.payload_bytes = 0
         self.undelivered_bytes = 0
@@ -68,19 +68,21 @@ class Ledger:
     def opened(self, sock: socket.socket) -> None:
         """Watch a connection until :meth:`settle`."""
         with self._lock:
-            self._live.add(sock)
+            self._live[sock] = self.phase
 
     def settle(self, sock: socket.socket) -> None:
         """Add up a connection that is about to be closed."""
         with self._lock:
-            self._live.discard(sock)
-            self._moved[self.phase] += _moved_bytes(sock)
+            phase = self._live.pop(sock, None)
+            if phase is not None:
+                self._moved[phase] += _moved_bytes(sock)
 
     def moved(self) -> Mapping[str, int]:
         """Return the bytes that all connections have carried so far, both ways, by phase."""
         with self._lock:
             moved = dict(self._moved)
-            moved[self.phase] += sum(map(_moved_bytes, self._live))
+            for sock, phase in self._live.items():
+                moved[phase] += _moved_bytes(sock)
         return moved
 
     def touch(self, payload_bytes: int = 0) -> None:

@@ -5,6 +5,7 @@ one slot from its first latency probe to the end of its upload, as an ndt7 test 
 """
 
 import asyncio
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ class PlaceLimits:
     idle_s: float = 3.0
     """Longer than the pauses of a test: on a satellite line a new connection takes 1.2 s, two if a SYN is lost."""
     test_s: float = 60.0
+    """Who stays for longer loses the place, and gets no other for ``idle_s``: the next in turn may have it."""
     requests: int = 16
     """speedtest-cli has eight at once; those it has just cut off may linger beside them."""
 
@@ -42,6 +44,7 @@ class Places:
         self._metrics = metrics
         self._limits = limits
         self._places: dict[Visitor, _Place] = {}
+        self._overstayed: dict[Visitor, float] = {}  # until when; never more than slots, as a test outlasts a wait
         self._open = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -51,11 +54,17 @@ class Places:
         """How many tests hold a place."""
         return len(self._places)
 
+    @property
+    def waiting(self) -> int:
+        """How many visitors have overstayed and get no place for the moment."""
+        return len(self._overstayed)
+
     @contextmanager
     def visit(self, visitor: Visitor, transport: asyncio.Transport) -> Iterator[None]:
         """Let one request in for the length of a ``with`` block; ``transport`` is cut if that takes too long.
 
-        Raises :class:`NoSlotError` if there is no place, or the test has too many requests open already.
+        Raises :class:`NoSlotError` if there is no place, the visitor has just lost one, or the test has too many
+        requests open already.
         """
         place = self._places.get(visitor) or self._take(visitor)
         if len(place.transports) >= self._limits.requests:
@@ -87,12 +96,21 @@ class Places:
             self._end(visitor, place, how)
 
     def _take(self, visitor: Visitor) -> "_Place":
-        place = _Place(self._slots, self._limits.test_s)
         loop = asyncio.get_running_loop()
-        place.limit = loop.call_later(self._limits.test_s, self._end, visitor, place, PlaceEnd.HARD_STOP)
+        until_s = self._overstayed.get(visitor)
+        if until_s is not None:
+            raise NoSlotError(max(1, math.ceil(until_s - loop.time())))
+        place = _Place(self._slots, self._limits.test_s)
+        place.limit = loop.call_later(self._limits.test_s, self._overstay, visitor, place)
         self._places[visitor] = place
         self._metrics.places_in_progress.set(len(self._places))
         return place
+
+    def _overstay(self, visitor: Visitor, place: "_Place") -> None:
+        self._end(visitor, place, PlaceEnd.HARD_STOP)
+        loop = asyncio.get_running_loop()
+        self._overstayed[visitor] = loop.time() + self._limits.idle_s
+        loop.call_later(self._limits.idle_s, self._overstayed.pop, visitor)
 
     def _free_when_idle(self, visitor: Visitor, place: "_Place") -> None:
         if self._places.get(visitor) is place:

@@ -17,6 +17,7 @@ from tests.agent.ndt7.servers import Behaviour, Visitor
 from tests.collector.measure.conftest import metrics
 
 CONTEXT = ProbeContext(Uplink(), SystemClock())
+IN_PROGRESS = "linkbell_measure_speedtest_tests_in_progress"
 
 
 def request(
@@ -86,13 +87,21 @@ def is_alive(pid: int) -> bool:
 async def begun(server: MeasurementServer) -> None:
     """Wait until a test holds a place."""
     async with asyncio.timeout(10):
-        while not (await metrics(server))["linkbell_measure_speedtest_tests_in_progress"]:  # noqa: ASYNC110 - asked
+        while not (await metrics(server))[IN_PROGRESS]:  # noqa: ASYNC110 - asked
             await asyncio.sleep(0.02)
+
+
+async def freed(server: MeasurementServer) -> dict[str, float]:
+    """Wait until no test holds a place any more; return the server's metrics then."""
+    async with asyncio.timeout(20):
+        while (seen := await metrics(server))[IN_PROGRESS]:  # noqa: ASYNC110 - asked
+            await asyncio.sleep(0.02)
+    return seen
 
 
 async def gone(pid: int) -> None:
     """Wait until a process has ended."""
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         while is_alive(pid):  # noqa: ASYNC110 - nobody tells of other people's children
             await asyncio.sleep(0.02)
 

@@ -35,6 +35,7 @@ from tests.agent.ookla.support import (
     children,
     failure,
     failures,
+    freed,
     gone,
     request,
 )
@@ -45,7 +46,7 @@ AGENT = Path(__file__).parents[3] / "agent"
 
 @pytest.fixture
 async def server() -> AsyncIterator[MeasurementServer]:
-    limits = PlaceLimits(idle_s=0.3)
+    limits = PlaceLimits(idle_s=1.0)  # longer than a test pauses on a busy machine
     started = build(MeasureSettings(host="127.0.0.1", port=0, max_tests=1, places=limits))
     await started.start()
     yield started
@@ -129,9 +130,7 @@ async def test_one_test_holds_one_place_from_its_first_request_to_its_last(serve
         await asyncio.sleep(0.05)
     assert failures(await task) == [None, None]
     assert most == 1
-    await asyncio.sleep(0.5)
-    seen = await metrics(server)
-    assert seen["linkbell_measure_speedtest_tests_in_progress"] == 0
+    seen = await freed(server)
     assert seen['linkbell_measure_speedtest_tests_total{outcome="completed"}'] == 1
 
 
@@ -275,17 +274,16 @@ async def test_an_upload_that_is_answered_by_a_login_page_has_no_speed_but_the_d
 
 
 async def test_cancelling_ends_the_process_and_frees_the_servers_place(server: MeasurementServer) -> None:
-    task = asyncio.create_task(speed(request(server.url, max_duration_s=10.0), CONTEXT))
+    task = asyncio.create_task(speed(request(server.url, max_duration_s=15.0), CONTEXT))
     await begun(server)
     await asyncio.sleep(0.3)
     began = time.monotonic()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5  # of the 30 that were left
     assert list(children()) == []
-    await asyncio.sleep(0.6)
-    assert (await metrics(server))["linkbell_measure_speedtest_tests_in_progress"] == 0
+    await freed(server)
 
 
 # --- a program that fails
@@ -331,10 +329,10 @@ async def test_a_box_without_memory_is_a_code(server: MeasurementServer) -> None
 async def test_a_program_that_hangs_is_killed_with_all_it_started(tmp_path: Path) -> None:
     note = tmp_path / "grandchild"
     command = ("sh", "-c", f"sleep 60 & echo $! > {note}; wait")
-    program = Program(command, start_s=0.2, setup_s=0.2, tail_s=0.1)
+    program = Program(command, start_s=3.0, setup_s=0.2, tail_s=0.1)  # time enough for the shell to write its note
     began = time.monotonic()
     record = await ookla(request("http://127.0.0.1:9", upload=False), CONTEXT, program)
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 20  # of 60
     assert failures(record) == [failure(Operation.RUN, FailureCode.TIMEOUT)]
     await gone(int(note.read_text()))
 

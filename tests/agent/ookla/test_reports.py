@@ -104,6 +104,26 @@ def test_what_the_process_reads_of_the_kernel_is_what_the_wire_reads() -> None:
             assert ledger.moved()["setup"] == moved
 
 
+def test_a_connection_that_lingers_counts_for_the_phase_it_was_opened_in() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        ledger = Ledger(None)
+        dialler = Dialler(ledger, None, None)
+        ledger.begin("download")
+        mine = dialler.plain(dialler.open(*listening.getsockname()))
+        other, _ = listening.accept()
+        with other:
+            other.sendall(b"y" * 3000)
+            _exactly(mine, 3000)
+            ledger.begin("upload")
+            other.sendall(b"y" * 2000)
+            _exactly(mine, 2000)
+            open_moved = ledger.moved()
+            mine.close()
+    for moved in (open_moved, ledger.moved()):
+        assert moved["download"] == pytest.approx(5000, abs=2)  # the SYN
+        assert moved["upload"] == 0
+
+
 def _exactly(sock: socket.socket, count: int) -> bytes:
     data = b""
     while len(data) < count:
