@@ -28,11 +28,14 @@ LEAST_BUDGET_BYTES = 150_000
 """About a hundred packets: fewer tell little, however slow the line."""
 
 MAX_DURATION_S = 15.0
+SERVER_DURATION_S = 16.5
+"""The server ends a check later than the client, whose answer at the end of its time must not be cut off."""
+
 HARD_STOP_S = 18.0
 """From this moment the server cuts the connection."""
 
 REPORT_INTERVAL_S = 0.02
-"""How often the server says what has arrived (upload), or how the sending goes (download)."""
+"""How often at most the server says what has arrived (upload), or how the sending goes (download)."""
 
 _Counter = Annotated[int, Field(ge=0, le=2**53 - 1)]
 _Time = Annotated[int, Field(ge=0, le=600_000_000)]

@@ -34,11 +34,13 @@ def judge(ending: Ending, operation: Operation, floor_bps: float) -> Answer:
         return Answer(decision)
     if decision.state is State.TOO_LITTLE:
         return Answer(failure=Failure(operation=operation, code=_too_little(ending, floor_bps)))
-    if (decision.busiest_bps or 0.0) >= floor_bps and not ending.sender.has_queued:
-        # The line carried it while there was something to carry, and made nobody wait: the pauses were the sender's.
-        return Answer(
-            replace(decision, state=State.PASSED, bps=decision.busiest_bps, low_bps=None, high_bps=None, sure=False)
-        )
+    if (decision.busiest_bps or 0.0) >= floor_bps:
+        if not ending.sender.rtts_s:  # the line's pauses or the sender's: nobody says
+            return Answer(failure=Failure(operation=operation, code=FailureCode.INCONCLUSIVE))
+        if _line_took_all(ending.sender):
+            return Answer(
+                replace(decision, state=State.PASSED, bps=decision.busiest_bps, low_bps=None, high_bps=None, sure=False)
+            )
     if is_held_back(ending.sender, ending.duration_s):
         return Answer(failure=Failure(operation=operation, code=FailureCode.INCONCLUSIVE))
     return Answer(decision)
@@ -52,6 +54,11 @@ def is_held_back(sender: SenderState, duration_s: float) -> bool:
     if sender.congestion_control == "bbr" or not lost:
         return False
     return lost <= FEW_LOST and not sender.has_queued
+
+
+def _line_took_all(sender: SenderState) -> bool:
+    """Say whether nothing queued and little was lost, so that pauses were the sender's. A policer drops, unqueued."""
+    return not sender.has_queued and (sender.retransmit_ratio or 0.0) <= FEW_LOST
 
 
 def _too_little(ending: Ending, floor_bps: float) -> FailureCode:

@@ -30,6 +30,9 @@ LEAST_ROUND_PACKETS = 20
 """A shorter round, or one of fewer packets, says nothing of growth."""
 
 LEAST_PASS_S, LEAST_FAIL_S = 0.4, 0.5
+LATEST_S, LATEST_PACKETS = 0.06, 8
+"""The latest so many seconds and packets must have come at the floor too: a line's burst allowance may be used up."""
+
 LEAST_FAIL_ROUNDS = 3.0
 LEAST_BYTES = 40 * PACKET_BYTES
 LEAST_FAIL_BYTES = 12 * PACKET_BYTES
@@ -150,8 +153,10 @@ class FloorRule:
         )
 
     def _suffices_to_pass(self, view: "_View", start_s: float) -> bool:
-        """What has arrived was carried: a short stretch proves it, once it is more than a burst."""
-        return view.now_s - start_s >= LEAST_PASS_S and view.bytes_since(start_s) >= LEAST_BYTES
+        """What has arrived was carried: a short stretch proves it, once it is more than a burst and does not fall."""
+        latest_s = max(LATEST_S, LATEST_PACKETS * PACKET_BYTES * 8 / self._floor_bps)
+        lasts = view.mean_bps(view.now_s - latest_s, view.now_s) >= self._floor_bps
+        return lasts and view.now_s - start_s >= LEAST_PASS_S and view.bytes_since(start_s) >= LEAST_BYTES
 
     def _suffices_to_fail(self, view: "_View", start_s: float) -> bool:
         """What has not arrived may not have been sent: the sender gets several round trips to show what it can do."""

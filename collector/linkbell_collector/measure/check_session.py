@@ -22,6 +22,18 @@ SURPLUS = 1.1
 
 CHECK_BUFFER_BYTES = 1 << 16
 
+LEAST_UNSENT_BYTES = 1 << 12
+"""Nearly three packets: with fewer at hand the kernel would send some that are not full, and packets are counted."""
+
+UNSENT_S = 0.02
+"""So much of the pace may wait in this process, besides what waits in the kernel: reports wait behind it."""
+
+DOWNLOAD_REPORT_BYTES, DOWNLOAD_REPORT_SHARE = 280, 0.02
+"""Reports go the payload's way in a download, at the payload's pace: no more than this part of it is theirs."""
+
+UPLOAD_REPORT_BYTES, UPLOAD_REPORT_SHARE = 150, 0.1
+"""In an upload they go the other way, each a packet of its own: no more than this part of the pace, for slow lines."""
+
 
 @dataclass(frozen=True, slots=True)
 class CheckPlan:
@@ -58,10 +70,16 @@ class CheckSession(Session):
     def _report(self) -> None:
         if self._has_news():
             self._send_report()
-        self._later("report", self._plan.timings.interval_s, self._report)
+        self._later("report", self._report_interval_s(), self._report)
 
     def _send_report(self) -> None:
         self._send(Opcode.TEXT, self._state().to_json())
+
+    def _report_interval_s(self) -> float:
+        down = self._plan.direction is Direction.DOWNLOAD
+        size = DOWNLOAD_REPORT_BYTES if down else UPLOAD_REPORT_BYTES
+        share = DOWNLOAD_REPORT_SHARE if down else UPLOAD_REPORT_SHARE
+        return max(self._plan.timings.interval_s, size * 8 / (share * floor.pace_bps(self._floor_bps)))
 
     def _has_news(self) -> bool:
         return True
@@ -113,11 +131,14 @@ class CheckDownload(CheckSession):
 
     def begin(self) -> None:
         """Take the connection over and start to send. Without pacing nothing is sent: it would be a flood."""
+        pace_bps = floor.pace_bps(self._floor_bps)
         try:
-            self._kernel.pace(floor.pace_bps(self._floor_bps))
+            self._kernel.pace(pace_bps)
         except OSError:
             self._budget_bytes = 0
+        self._kernel.limit_unsent(pace_bps, LEAST_UNSENT_BYTES)
         super().begin()
+        self._transport.set_write_buffer_limits(high=round(pace_bps / 8 * UNSENT_S), low=0)
         self._pump()
 
     def pause_writing(self) -> None:

@@ -44,9 +44,9 @@ class KernelSocket:
             with contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_CONGESTION, BBR)
 
-    def limit_unsent(self, bps: float) -> None:
-        """Fit the unsent backlog to a speed in bits per second."""
-        size = round(min(max(bps / 8 * NOTSENT_S, LEAST_NOTSENT_BYTES), NOTSENT_BYTES))
+    def limit_unsent(self, bps: float, least_bytes: int = LEAST_NOTSENT_BYTES) -> None:
+        """Fit the unsent backlog to a speed in bits per second, but let it be ``least_bytes``."""
+        size = round(min(max(bps / 8 * NOTSENT_S, least_bytes), NOTSENT_BYTES))
         with contextlib.suppress(OSError):
             self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, size)
 

@@ -26,7 +26,7 @@ class Timings:
     """A peer that broke the protocol may read its close frame for this long before it is cut off."""
     idle_s: float = 15.0
     """A connection that has not asked for anything, or not to the end, is closed after this long."""
-    check_s: float = floor.MAX_DURATION_S
+    check_s: float = floor.SERVER_DURATION_S
     check_hard_stop_s: float = floor.HARD_STOP_S
     check_interval_s: float = floor.REPORT_INTERVAL_S
 

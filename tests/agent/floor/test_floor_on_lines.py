@@ -1,37 +1,63 @@
-"""The check on emulated lines 15 % either side of its floor, and what a bystander notices on one of twice the floor."""
+"""The check on emulated lines either side of its floor, and what a bystander notices on one of twice the floor."""
 
 import sys
 import time
 
 import pytest
 
+from linkbell_wire import floor
 from linkbell_wire.records import CheckRecord
 from linkbell_wire.words import Direction
 from tests.linkbed.bed import linkbed, why_not
 from tests.linkbed.lines import Line, steady
-from tests.linkbed.truth import PAYLOAD_SHARE
+from tests.linkbed.truth import PAYLOAD_SHARE, Bin
 
 REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
-FLOOR = 8.0
+LEAST = floor.MIN_FLOOR_BPS / 1e6
+
+
+def run(floor_mbit: float, share: float, direction: Direction) -> tuple[CheckRecord, list[Bin]]:
+    """Check a line of ``share`` times the floor; give the record, and the bins of the line that carried anything."""
+    way = steady(floor_mbit * share / PAYLOAD_SHARE, delay_s=0.02, queue_s=0.2)
+    with linkbed(Line("floor", way, way)) as bed, bed.measurement_server() as url:
+        command = [sys.executable, "-m", "linkbell_agent", "check", "--server", url, "--json"]
+        began = time.monotonic()
+        printed = bed.school.run(*command, "--floor", f"{floor_mbit}M", "--direction", direction)
+        ended = time.monotonic()
+        bins = bed.truth(ended).bins(direction, began, ended)
+    print(printed)
+    return CheckRecord.model_validate_json(printed), [one for one in bins if one.served_bytes]
 
 
 @pytest.mark.parametrize("direction", Direction)
 @pytest.mark.parametrize("share", [0.85, 1.15, 2.0])
 def test_the_answer_is_right_and_cheap(share: float, direction: Direction) -> None:
-    way = steady(FLOOR * share / PAYLOAD_SHARE, delay_s=0.02, queue_s=0.2)
-    with linkbed(Line("floor", way, way)) as bed, bed.measurement_server() as url:
-        command = [sys.executable, "-m", "linkbell_agent", "check", "--server", url, "--floor", "8M", "--json"]
-        began = time.monotonic()
-        printed = bed.school.run(*command, "--direction", direction)
-        ended = time.monotonic()
-        truth = bed.truth(ended)
-    print(printed)
-    record = CheckRecord.model_validate_json(printed)
+    record, bins = run(8, share, direction)
     assert record.passed is (share > 1)
     assert record.bps is not None
-    assert 0.95 < record.bps / 1e6 / min(FLOOR * share, 9.2) < 1.05
-    assert truth.carried_bytes(direction, began, ended) < 2e6
+    assert 0.95 < record.bps / 1e6 / min(8 * share, 9.2) < 1.05
+    assert sum(one.served_bytes for one in bins) < 2e6
     if share == 2.0:
-        assert truth.mean_wait_s(direction, began, ended) < 0.02
+        waits_s = sorted(one.wait_s for one in bins)
+        assert waits_s[int(0.95 * len(waits_s))] < 0.02
+
+
+@pytest.mark.parametrize(
+    ("floor_mbit", "share", "direction"),
+    [
+        (LEAST, 2.0, Direction.DOWNLOAD),
+        (LEAST, 0.5, Direction.UPLOAD),
+        (0.5, 0.8, Direction.DOWNLOAD),
+        (0.5, 1.5, Direction.UPLOAD),
+        (2, 1.5, Direction.DOWNLOAD),
+        (2, 0.85, Direction.UPLOAD),
+    ],
+)
+def test_low_floors_are_told_as_well(floor_mbit: float, share: float, direction: Direction) -> None:
+    record, bins = run(floor_mbit, share, direction)
+    assert record.passed is (share > 1)
+    assert record.bps is not None
+    assert 0.8 < record.bps / 1e6 / min(floor_mbit * share, 1.15 * floor_mbit) < 1.15
+    assert sum(one.served_bytes for one in bins) < 1.15 * floor.budget_bytes(floor_mbit * 1e6)

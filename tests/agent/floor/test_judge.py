@@ -39,6 +39,8 @@ QUEUE = [0.1] * 20
         (decided(State.FAILED), sender(congestion_control="cubic"), False),
         (decided(State.FAILED, 8.5e6), sender(), True),
         (decided(State.FAILED, 8.5e6), sender(rtts_s=QUEUE), False),
+        (decided(State.FAILED, 8.5e6), sender(retransmit_ratio=0.2), False),
+        (decided(State.FAILED, 8.5e6), SenderState(), FailureCode.INCONCLUSIVE),
         (decided(State.FAILED), SenderState(), False),
         (Decision(State.TOO_LITTLE), sender(), FailureCode.INCONCLUSIVE),
     ],

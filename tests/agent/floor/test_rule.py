@@ -117,6 +117,13 @@ def test_the_busiest_stretch_keeps_a_pausing_sender_from_a_sure_failure() -> Non
     assert decision.busiest_bps == pytest.approx(PACE_BPS, rel=0.05)
 
 
+@pytest.mark.parametrize("floor_bps", [1e6, 8e6, 50e6])
+@pytest.mark.parametrize("burst_s", [0.3, 0.36, 0.38, 0.4])
+def test_a_burst_allowance_that_is_used_up_is_no_sure_pass(burst_s: float, floor_bps: float) -> None:
+    decision = run(lambda at: floor_bps * (1.15 if at < burst_s - 1e-9 else 0.5), floor_bps=floor_bps)
+    assert not (decision.sure and decision.state is State.PASSED)
+
+
 def test_hardly_anything_is_too_little() -> None:
     rule, curve = FloorRule(FLOOR_BPS, 0.04), Curve()
     assert rule.decide(curve, BITS).state is State.GO_ON
