@@ -247,9 +247,11 @@ class Summary:
 
 def summarise(found: Sequence[Reading]) -> list[Summary]:
     """Sum up, in the order of the profiles and methods."""
-    groups: dict[tuple[str, Direction, str], list[Reading]] = {}
+    groups: dict[tuple[str, Direction, str], list[Reading]] = {
+        (profile, direction, method): [] for profile in PROFILES for direction in Direction for method in METHODS
+    }
     for reading in found:
-        groups.setdefault((reading.profile, reading.direction, reading.method), []).append(reading)
+        groups[reading.profile, reading.direction, reading.method].append(reading)
     return [
         Summary(
             profile,
@@ -264,6 +266,7 @@ def summarise(found: Sequence[Reading]) -> list[Summary]:
             statistics.median(one.wait_s for one in group),
         )
         for (profile, direction, method), group in groups.items()
+        if group
     ]
 
 
