@@ -137,10 +137,12 @@ def busy_cores() -> Iterator[None]:
 
 def test_a_box_without_processor_time_is_the_limit_itself() -> None:
     with linkbed(Line("unused", *(steady(1, delay_s=0.0, queue_s=0.1),) * 2)) as bed:
-        server = (sys.executable, "-m", "linkbell_collector.cli", "measure", "--listen", "127.0.0.1:8471")
+        # The server goes first: the agent is to wait for a processor, not for the server.
+        measure = ("-m", "linkbell_collector.cli", "measure", "--listen", "127.0.0.1:8471")
+        server = ("nice", "-n", "-10", sys.executable, *measure)
         with bed.school.service(server, "listening on"), busy_cores():
             printed = bed.school.run(
-                "nice", "-n", "5", *SPEED, "ws://127.0.0.1:8471", "--download-only", "--full", "--max-duration", "2"
+                "nice", "-n", "10", *SPEED, "ws://127.0.0.1:8471", "--download-only", "--full", "--max-duration", "2"
             )
     print(printed)
     record = SpeedRecord.model_validate_json(printed)
