@@ -142,12 +142,11 @@ class FloorUpload(FloorExchange):
             super()._flush_outbox()
 
     def _writable(self) -> None:
+        """Send one message at most: the kernel keeps to its limit of what is unsent only when it is asked again."""
         try:
-            while self._piece or self._next_message():
-                sent = self._connection.send(self._piece)
-                self._piece = self._piece[sent:]
-                if not sent:
-                    return
+            if self._piece or self._next_message():
+                self._piece = self._piece[self._connection.send(self._piece) :]
+                return
             self._flush_outbox()
             if not self._outbox:
                 self._connection.ignore(readable=False)

@@ -7,7 +7,7 @@ client leaves as soon as it is sure.
 import asyncio
 from dataclasses import dataclass, replace
 
-from linkbell_collector.measure.kernel import KernelSocket
+from linkbell_collector.measure.kernel import NOTSENT_S, KernelSocket
 from linkbell_collector.measure.metrics import Outcome
 from linkbell_collector.measure.session import DOWNLOAD_BUFFER_BYTES, Plan, Session
 from linkbell_collector.measure.settings import Timings
@@ -165,13 +165,23 @@ class CheckDownload(CheckSession):
         self.abort()
 
     def _pump(self) -> None:
+        self._cancel("pump")
         while not (self._paused or self._outcome is not None or self._transport.is_closing()):
             size = min(len(self._payload), self._budget_bytes - self._sent_bytes)
             if size <= 0:
                 return
+            if self._kernel_has_enough():
+                self._later("pump", UNSENT_S / 2, self._pump)
+                return
             self._transport.write(frames.header(Opcode.BINARY, size))
             self._transport.write(self._payload[:size])
             self._sent_bytes += size
+
+    def _kernel_has_enough(self) -> bool:
+        """Look ourselves: the kernel keeps to its limit only between bundles, and one may be seconds of a low floor."""
+        info = self._kernel.info()
+        unsent_bytes = 0 if info is None else info.unsent_bytes or 0
+        return unsent_bytes >= max(LEAST_UNSENT_BYTES, floor.pace_bps(self._floor_bps) / 8 * NOTSENT_S)
 
     def _has_news(self) -> bool:
         """Once the budget is spent, reports would be packets by themselves, and be counted as the line's."""

@@ -66,6 +66,15 @@ async def test_loopback_passes_at_the_pace_and_within_the_budget(
     assert record.direction is direction
 
 
+@pytest.mark.parametrize("direction", Direction)
+async def test_low_floors_on_loopback_whose_packets_are_huge(server: MeasurementServer, direction: Direction) -> None:
+    records = await asyncio.gather(
+        *(run(server.url, direction=direction, floor_bps=bps) for bps in (100e3, 600e3, 2e6))
+    )
+    assert [record.failure for record in records] == [None] * 3
+    assert [record.passed for record in records] == [True] * 3
+
+
 async def test_a_server_that_knows_no_checks_passes_the_check_on(server: MeasurementServer) -> None:
     not_found = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
     async with serving(servers.answers(not_found)) as other:
