@@ -52,7 +52,7 @@ bench-accuracy: $(STAMP) ## error and cost of four ways of measuring, on every l
 	@$(INSTALL) -c constraints.txt --group charts
 	@$(BIN)/python -m benchmarks.accuracy $(ARGS)
 
-bench-check: $(STAMP) ## how often the floor check is right, and at what cost (needs root; an hour, --only picks lines)
+bench-check: $(STAMP) ## how often the floor check is right, and at what cost (needs root; an hour and a half, --only picks lines)
 	@$(BIN)/python -m tools.test_needs
 	@$(BIN)/python -m benchmarks.check $(ARGS)
 

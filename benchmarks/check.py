@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests.linkbed.bed import Bed, linkbed, why_not
@@ -28,6 +29,7 @@ KINDS = {
     "DSL": {"delay_s": 0.02, "queue_s": 0.2},
     "4G, jitter, 0.5 % loss": {"delay_s": 0.035, "queue_s": 0.3, "jitter_s": 0.01, "loss": 0.005},
     "GEO, 580 ms": {"delay_s": 0.29, "queue_s": 0.6},
+    "GEO, 0.1 % loss": {"delay_s": 0.29, "queue_s": 0.6, "loss": 0.001},
 }
 
 
@@ -96,6 +98,12 @@ def runs_of(bed: Bed, url: str, direction: Direction, runs: int) -> list[Run]:
     ]
 
 
+def run_case(case: Case, runs: int) -> list[Run]:
+    """Lay the line of one case and run its checks."""
+    with linkbed(case.line) as bed, bed.measurement_server() as url:
+        return runs_of(bed, url, case.direction, runs)
+
+
 def report(case: Case, runs: list[Run]) -> bool:
     """Print one line, each number beside its mark. Returns whether all marks are met."""
     right = sum(run.record["passed"] is case.right for run in runs)
@@ -123,6 +131,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=100, help="checks per case, default 100")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=4, help="lines at once, default 4: a check is paced and quiet")
     parser.add_argument("--short", action="store_true", help="three checks on two lines")
     parser.add_argument("--inside", metavar="URL", help=argparse.SUPPRESS)
     parser.add_argument("--direction", type=Direction, default=Direction.DOWNLOAD, help=argparse.SUPPRESS)
@@ -137,11 +146,9 @@ def main() -> int:
     chosen = [case for case in cases(args.seed) if args.only in case.name]
     if args.short:
         chosen = [case for case in chosen if case.name.startswith("DSL") and case.share in (0.85, 2.0)][::3]
-    met = True
-    for case in chosen:
-        with linkbed(case.line) as bed, bed.measurement_server() as url:
-            met = report(case, runs_of(bed, url, case.direction, 3 if args.short else args.runs)) and met
-    return 0 if met else 1
+    with ThreadPoolExecutor(max_workers=args.jobs) as pool:
+        reports = pool.map(lambda case: report(case, run_case(case, 3 if args.short else args.runs)), chosen)
+        return 0 if all(list(reports)) else 1
 
 
 if __name__ == "__main__":

@@ -71,7 +71,9 @@ class FloorUpload(FloorExchange):
         sender.rtts_s.append(info.rtt_s)
         sender.rtt_min_s, sender.retransmit_ratio = info.min_rtt_s, info.retransmit_ratio
         sender.rwnd_limited_s = info.rwnd_limited_s or 0.0
-        if info.unsent_bytes == 0 and self._begun_bytes < self._limits.budget_bytes:
+        # After the answer nothing more is sent, and that is no lack of anything.
+        is_sending = not self._decided.done() and self._begun_bytes < self._limits.budget_bytes
+        if info.unsent_bytes == 0 and is_sending:
             sender.starved_s += now_s - self._looked_s
         self._looked_s = now_s
         delivered = None if info.delivered_segments is None else info.delivered_segments - self._delivered_before

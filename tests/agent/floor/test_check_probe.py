@@ -10,6 +10,9 @@ from functools import partial
 import pytest
 
 from linkbell_agent.clock import SystemClock
+from linkbell_agent.floor.client import FloorClient
+from linkbell_agent.floor.exchange import GOODBYE_S
+from linkbell_agent.ndt7.endpoint import parse
 from linkbell_agent.net import Uplink
 from linkbell_agent.probes.base import CheckRequest, ProbeContext
 from linkbell_agent.probes.check import check
@@ -222,6 +225,16 @@ async def test_an_upload_nobody_reports_on_goes_by_what_was_acknowledged() -> No
     assert record.passed is True
     assert record.bps is not None
     assert record.bps < 1.1 * floor.pace_bps(8e6)
+
+
+async def test_waiting_for_the_servers_goodbye_is_no_lack_of_data() -> None:
+    async def swallows(visitor: Visitor) -> None:
+        await visitor.swallow(60)
+
+    async with serving(upgraded(swallows)) as other:
+        outcome = await FloorClient(Uplink(), time.monotonic).measure(parse(other.url), UP, 8e6, 15.0)
+    assert outcome.sender is not None
+    assert outcome.sender.starved_s < GOODBYE_S / 2
 
 
 async def test_a_server_that_claims_twice_the_speed_is_not_believed() -> None:
