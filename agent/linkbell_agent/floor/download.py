@@ -26,6 +26,7 @@ class FloorDownload(FloorExchange):
         self._packets_before = (info.data_segments_in or 0) if info is not None else 0
         self._received_before = (info.bytes_received or 0) if info is not None else 0
         self._payload_share = 0.0
+        connection.widen_window(limits.budget_bytes)
 
     def _check(self) -> None:
         if self._reader.payload_bytes > self._limits.budget_bytes + SURPLUS_BYTES:
@@ -51,7 +52,7 @@ class FloorDownload(FloorExchange):
 
     def _decide(self, *, capped: bool) -> Decision:
         curve, unit_bytes = self._arrivals.best
-        return self._rule.decide(curve, unit_bytes * 8 * self._share(), capped=capped)
+        return self._rule.decide(curve, unit_bytes * 8 * self._share(), capped=capped, can_fail=self._line_is_full)
 
     def _arrived_bytes(self) -> float:
         return self._arrivals.total_bytes * self._share()

@@ -38,8 +38,14 @@ QUIET_S = 0.2
 GOODBYE_S, MOST_GOODBYE_S = 0.1, 1.5
 """For what is still under way to arrive and be counted, besides one and a half round trips."""
 
-QUEUED, QUEUED_S = 1.2, 0.01
-"""A round trip of this many times the least, and this much more, has waited in a queue."""
+FEW_LOST = 0.03
+"""Of what was sent: lines lose as much by chance, and a sender that lost no more was not told to slow down by them."""
+
+QUEUED, QUEUED_OF_S, QUEUED_S = 0.2, 0.1, 0.01
+"""A round trip that is longer than the least by this part of it (of at most so much), and by this, has waited."""
+
+LATEST_RTTS = 5
+"""Over a satellite the queue is seen only in the last reports of a check."""
 
 READ_BUFFER_BYTES = 1 << 16
 READS_PER_TURN = 8
@@ -78,8 +84,15 @@ class SenderState:
         """Say whether packets had to wait on the way: a line that is slower than its sender makes them."""
         if not self.rtts_s:
             return False
+        least_s = self.rtt_min_s or min(self.rtts_s)
         high_s = sorted(self.rtts_s)[int(0.95 * (len(self.rtts_s) - 1))]
-        return high_s > QUEUED * (self.rtt_min_s or min(self.rtts_s)) + QUEUED_S
+        latest_s = statistics.median(self.rtts_s[-LATEST_RTTS:])
+        return max(high_s, latest_s) > least_s + QUEUED * min(least_s, QUEUED_OF_S) + QUEUED_S
+
+    @property
+    def has_lost_much(self) -> bool:
+        """Say whether so much was lost that a line, or a policer on it, must have dropped it for want of room."""
+        return (self.retransmit_ratio or 0.0) > FEW_LOST
 
     @property
     def rtt_loaded_s(self) -> float | None:
@@ -213,6 +226,12 @@ class FloorExchange:
             self._outbox = self._outbox[self._connection.send(self._outbox) :]
 
     # Deciding
+
+    @property
+    def _line_is_full(self) -> bool:
+        """Say whether anything shows that the line holds the sender back. If the sender says nothing, it may be."""
+        sender = self._ending.sender
+        return not sender.rtts_s or sender.has_queued or sender.has_lost_much
 
     def _elapsed_s(self) -> float:
         return self._monotonic() - self._started_s

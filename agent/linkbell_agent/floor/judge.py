@@ -10,8 +10,11 @@ from linkbell_wire.failures import Failure, FailureCode, Operation
 HELD_BACK = 0.25
 """A sender that had nothing to send, or was not allowed to, for this part of the check was the limit itself."""
 
-FEW_LOST = 0.03
-"""Without BBR a sender slows down after every lost packet. If few were lost and no queue grew, it did, not the line."""
+LONG_RTT_S = 0.2
+"""After a lost packet BBR sends no faster for a round trip; on longer lines that is a good part of the check."""
+
+UNSTEADY = 0.12
+"""An answer that is not sure has bounds of a few percent on a line near its floor; these are wider."""
 
 FAR_TOO_FAST = 0.5
 """A budget that arrived in this part of the time its pace needs was not paced."""
@@ -41,24 +44,31 @@ def judge(ending: Ending, operation: Operation, floor_bps: float) -> Answer:
             return Answer(
                 replace(decision, state=State.PASSED, bps=decision.busiest_bps, low_bps=None, high_bps=None, sure=False)
             )
-    if is_held_back(ending.sender, ending.duration_s):
+    if is_held_back(ending.sender, ending.duration_s) or _is_unsteady(decision):
         return Answer(failure=Failure(operation=operation, code=FailureCode.INCONCLUSIVE))
     return Answer(decision)
+
+
+def _is_unsteady(decision: Decision) -> bool:
+    """Say whether the rate went up and down so much that its mean is no speed of anything."""
+    if decision.sure or not decision.bps or decision.high_bps is None:
+        return False
+    return decision.high_bps - decision.bps > UNSTEADY * decision.bps
 
 
 def is_held_back(sender: SenderState, duration_s: float) -> bool:
     """Say whether the sender, and not the line, kept the rate down."""
     if sender.starved_s + sender.rwnd_limited_s > HELD_BACK * duration_s:
         return True
-    lost = sender.retransmit_ratio
-    if sender.congestion_control == "bbr" or not lost:
+    if not sender.retransmit_ratio or sender.has_lost_much or sender.has_queued:
         return False
-    return lost <= FEW_LOST and not sender.has_queued
+    # Few were lost, and no queue grew: it was the sender that slowed down. BBR does so only for a round trip.
+    return sender.congestion_control != "bbr" or (sender.rtt_min_s or 0.0) > LONG_RTT_S
 
 
 def _line_took_all(sender: SenderState) -> bool:
     """Say whether nothing queued and little was lost, so that pauses were the sender's. A policer drops, unqueued."""
-    return not sender.has_queued and (sender.retransmit_ratio or 0.0) <= FEW_LOST
+    return not sender.has_queued and not sender.has_lost_much
 
 
 def _too_little(ending: Ending, floor_bps: float) -> FailureCode:

@@ -93,14 +93,18 @@ class FloorRule:
         self._round_s = max(rtt_s * 1.05, LEAST_ROUND_S, slow_s)
         self._ramp_end_s: float | None = None
 
-    def decide(self, arrivals: Curve, unit_bits: float, *, capped: bool = False) -> Decision:
-        """Say what ``arrivals`` mean, each ``unit_bits`` of payload; ``capped``: there will be no more."""
+    def decide(self, arrivals: Curve, unit_bits: float, *, capped: bool = False, can_fail: bool = True) -> Decision:
+        """Say what ``arrivals`` mean, each ``unit_bits`` of payload; ``capped``: there will be no more.
+
+        ``can_fail`` says whether anything shows that the line, and not the sender, keeps the rate down. Without it
+        no failure is sure: after a lost packet TCP sends no faster for a round trip, on a satellite line for long.
+        """
         view = _View(arrivals, unit_bits, arrivals.last_arrival_s if capped else arrivals.last_s)
         ramp_end_s, settled = self._find_ramp_end(view)
         window = self._steepest(view, ramp_end_s)
         if window is None:
             return Decision(State.TOO_LITTLE) if capped else GO_ON
-        decision = self._decision(view, window, settled)
+        decision = self._decision(view, window, settled and can_fail)
         if decision.sure:
             return decision
         if not capped:
@@ -134,7 +138,7 @@ class FloorRule:
                 best = (start_s, slope)
         return best
 
-    def _decision(self, view: "_View", window: tuple[float, Slope], settled: bool) -> Decision:
+    def _decision(self, view: "_View", window: tuple[float, Slope], can_fail: bool) -> Decision:
         start_s, slope = window
         bps, error_bps = slope.per_s * view.unit_bits, slope.error_per_s * view.unit_bits
         passed = bps >= self._floor_bps
@@ -147,7 +151,7 @@ class FloorRule:
             low_bps=max(0.0, bps - STUDENT_95 * error_bps),
             high_bps=bps + STUDENT_95 * error_bps,
             busiest_bps=busiest_bps,
-            sure=far and suffices(view, start_s) and (passed or (settled and busiest_bps < self._floor_bps)),
+            sure=far and suffices(view, start_s) and (passed or (can_fail and busiest_bps < self._floor_bps)),
             start_s=start_s,
             end_s=view.now_s,
         )

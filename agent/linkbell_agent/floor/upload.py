@@ -112,14 +112,17 @@ class FloorUpload(FloorExchange):
         if mine.bps is None:  # nothing of our own yet to hold it against
             return mine if capped else GO_ON
         curve, unit_bytes = self._theirs.best
-        theirs = self._their_rule.decide(curve, unit_bytes * 8 * self._payload_share(), capped=capped)
+        theirs = self._their_rule.decide(
+            curve, unit_bytes * 8 * self._payload_share(), capped=capped, can_fail=self._line_is_full
+        )
         if _exceeds(theirs, mine):
             return self._own_decision(capped=capped)
         return theirs
 
     def _own_decision(self, *, capped: bool) -> Decision:
         curve, unit_bytes = self._arrivals.best
-        return self._rule.decide(curve, unit_bytes * 8 * self._payload_share(), capped=capped)
+        unit_bits = unit_bytes * 8 * self._payload_share()
+        return self._rule.decide(curve, unit_bits, capped=capped, can_fail=self._line_is_full)
 
     def _arrived_bytes(self) -> float:
         return self._arrivals.total_bytes * self._payload_share()

@@ -98,6 +98,17 @@ class Connection:
         with contextlib.suppress(OSError):
             self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, size)
 
+    def widen_window(self, size: int) -> None:
+        """Let the server have ``size`` bytes under way, whatever is missing before them.
+
+        The kernel widens the window by itself only as bytes are read, and behind a lost packet none can be. Asking for
+        a low-water mark makes it keep room for that much (``tcp_set_rcvlowat()``), within ``net.ipv4.tcp_rmem``;
+        unlike ``SO_RCVBUF`` that does not stop it from going further.
+        """
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
     def use_bbr(self) -> str | None:
         """Use BBR, as ndt7 recommends, if the kernel lets us. Returns the algorithm in use."""
         with contextlib.suppress(OSError):

@@ -27,6 +27,9 @@ wait in its queue: each keeps four packets under way at least, half a second of 
 LEAST_S_TO_JUDGE = 0.05
 """A speed over less time than this is that of a burst."""
 
+QUEUED, QUEUED_S = 1.1, 0.002
+"""A round trip longer than this many times the least, and this much more, had to wait."""
+
 STALL_S = 5.0
 """A line on which nothing has moved for this long is dead; half the test's length, if that is shorter."""
 
@@ -193,7 +196,9 @@ class Exchange:
 
     def _consider(self) -> None:
         arrived = Sample(
-            self.elapsed_s(), sum(stream.carried_bytes() or stream.delivered_bytes() for stream in self._streams)
+            self.elapsed_s(),
+            sum(stream.carried_bytes() or stream.delivered_bytes() for stream in self._streams),
+            self._is_queued(),
         )
         if arrived.bytes > self._progress.bytes:
             self._progress = arrived
@@ -202,6 +207,14 @@ class Exchange:
             self.has_failed(NetworkFailure(self._streams[0].operation, FailureCode.TIMEOUT))
         elif not self._consider_caps(sample):
             self._consider_rule(arrived, sample)
+
+    def _is_queued(self) -> bool | None:
+        """Say whether what arrived since the last look met a queue. Streams all go through the same one."""
+        fresh = [stream.fresh_rtt_s for stream in self._streams if stream.fresh_rtt_s is not None]
+        least = [stream.info.min_rtt_s for stream in self._streams if stream.info and stream.info.min_rtt_s]
+        if self._direction is Direction.DOWNLOAD or not fresh or not least:
+            return None
+        return min(fresh) > QUEUED * min(least) + QUEUED_S
 
     def _is_dead(self, elapsed_s: float) -> bool:
         still_s = elapsed_s - self._progress.elapsed_s

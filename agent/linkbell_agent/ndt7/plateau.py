@@ -13,6 +13,8 @@ A connection speeds up round trip by round trip until the line is full; from the
    a third for three rounds, the line gave a burst beyond what it carries (a token bucket): it begins at the fall.
 5. A speed that rises steadily through the window is a sender that is still finding the line, as TCP without BBR does
    after an early end of its slow start. The test goes on; if a cap ends it, there is no upper bound.
+6. Where the sender paused on a full line, as it does after an overshoot, the clock stands still:
+   :mod:`linkbell_agent.ndt7.pauses`.
 
 Numbers are measured on emulated lines: ``docs/measurement.md``.
 """
@@ -23,6 +25,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from linkbell_agent.ndt7.pauses import Pauses
 from linkbell_agent.ndt7.rules import Estimate, Sample
 from linkbell_wire.words import Stop
 
@@ -91,10 +94,14 @@ class Plateau:
         self._fallen = 0
         self._level = 0.0
         self._is_rising = False
+        self._pauses = Pauses()
+        self._length_s = 0.0
+        """Of the window, without pauses."""
         self.estimate: Estimate | None = None
 
     def __call__(self, sample: Sample) -> Stop | None:
         """Take what has arrived by now, in bytes; decide."""
+        sample = self._pauses.leave_out(sample, self._level if self._start_s is not None else self._fastest)
         if self._bytes and sample.bytes <= self._bytes[-1]:
             return None  # nothing new: a window ends where something arrived
         self._times.append(sample.elapsed_s)
@@ -174,7 +181,9 @@ class Plateau:
         margin = max(2 * _standard_error(rates), self._segment_bytes / arrived)
         bps = arrived * 8 / length_s
         high_bps = math.inf if self._is_rising else bps * (1 + margin)
-        self.estimate = Estimate(bps, bps * max(0.0, 1 - margin), high_bps, start_s, end_s)
+        window = (interpolate(self._pauses.kept_s, self._pauses.times, moment) for moment in (start_s, end_s))
+        self.estimate = Estimate(bps, bps * max(0.0, 1 - margin), high_bps, *window)
+        self._length_s = length_s
         if self._is_rising:  # the older part only holds the speed back
             least_s = max(ENOUGH[0].least_s, ENOUGH[0].rtts * self._rtt_s)
             self._start_s = max(start_s, end_s - least_s)
@@ -187,7 +196,7 @@ class Plateau:
         estimate = self.estimate
         if estimate is None:
             return None
-        length_s = estimate.end_s - estimate.start_s
+        length_s = self._length_s
         if length_s * estimate.bps < WINDOW_SEGMENTS * self._segment_bytes * 8:
             return None
         if self._is_rising or self._fallen:

@@ -8,10 +8,14 @@ from linkbell_wire.words import Stop
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What has arrived at the receiver by now: bytes, and seconds since the end of the handshake."""
+    """What has arrived at the receiver by now: bytes, and seconds since the end of the handshake.
+
+    ``is_queued`` says whether it had to wait in a queue on the way, ``None`` if that cannot be told.
+    """
 
     elapsed_s: float
     bytes: float
+    is_queued: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

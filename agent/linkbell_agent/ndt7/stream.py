@@ -82,6 +82,8 @@ class Stream:
         """Payload among the bytes that TCP carries: the rest are frame headers and TLS. 0 until something came."""
         self.claims: list[Claim] = []
         self.rtts_s: list[float] = []
+        self.fresh_rtt_s: float | None = None
+        """The kernel's smoothed round trip, if something was carried between the latest two looks."""
         self.info: TcpInfo | None = self._connection.info()
         """The kernel's latest view."""
         self.congestion_control: str | None = None
@@ -137,7 +139,9 @@ class Stream:
         self.info = self._connection.info()
         if self.info is not None:
             self.rtts_s.append(self.info.rtt_s)
+            carried = self.carried_bytes()
             self._count(self.info)
+            self.fresh_rtt_s = self.info.rtt_s if self.carried_bytes() > carried else None
             in_order = self._in_order_bytes()
             if in_order > 0:  # at its highest nothing waits to be read
                 self.payload_share = max(self.payload_share, min(1.0, self.delivered_bytes() / in_order))

@@ -91,6 +91,11 @@ class CheckSession(Session):
 class CheckUpload(CheckSession):
     """The client sends, paced by its own kernel; we say what has arrived."""
 
+    def begin(self) -> None:
+        """Take the connection over. The whole budget may be under way: a window is not to be what is measured."""
+        self._kernel.widen_window(self._budget_bytes)
+        super().begin()
+
     def _check_received(self) -> None:
         if self._reader.payload_bytes > self._budget_bytes * SURPLUS:
             raise FrameError("more than the budget of this check", frames.CLOSE_POLICY)

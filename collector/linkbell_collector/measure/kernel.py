@@ -57,6 +57,17 @@ class KernelSocket:
         except (OSError, ValueError):
             return None
 
+    def widen_window(self, size_bytes: int) -> None:
+        """Let the peer have this much under way, whatever is missing before it.
+
+        The kernel widens the window by itself only as bytes are read, and behind a lost packet none can be. Asking for
+        a low-water mark makes it keep room for that much (``tcp_set_rcvlowat()``), within ``net.ipv4.tcp_rmem``;
+        unlike ``SO_RCVBUF`` that does not stop it from going further.
+        """
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size_bytes)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
     def pace(self, rate_bps: float) -> None:
         """Have the kernel send no faster than this, packet by packet. Raises ``OSError`` where it cannot."""
         self._sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("=Q", round(rate_bps / 8)))

@@ -14,11 +14,19 @@ def decided(state: State, busiest_bps: float = 5e6) -> Decision:
     return Decision(state, bps=9e6 if state is State.PASSED else 5e6, busiest_bps=busiest_bps, sure=True, end_s=1.0)
 
 
+def unsure(bps: float, high_bps: float) -> Decision:
+    return Decision(State.FAILED, bps=bps, low_bps=0.0, high_bps=high_bps, busiest_bps=bps, end_s=1.0)
+
+
 def sender(**changes: object) -> SenderState:
     state = SenderState(rtts_s=[0.04] * 20, rtt_min_s=0.04, retransmit_ratio=0.0, congestion_control="bbr")
     for name, value in changes.items():
         setattr(state, name, value)
     return state
+
+
+def far(**changes: object) -> SenderState:
+    return sender(**{"rtts_s": [0.58] * 20, "rtt_min_s": 0.58, **changes})
 
 
 QUEUE = [0.1] * 20
@@ -37,11 +45,19 @@ QUEUE = [0.1] * 20
         (decided(State.FAILED), sender(congestion_control="cubic", retransmit_ratio=0.01, rtts_s=QUEUE), False),
         (decided(State.FAILED), sender(congestion_control="cubic", retransmit_ratio=0.3), False),
         (decided(State.FAILED), sender(congestion_control="cubic"), False),
+        (decided(State.FAILED), sender(retransmit_ratio=0.01), False),
+        (decided(State.FAILED), far(retransmit_ratio=0.01), FailureCode.INCONCLUSIVE),
+        (decided(State.FAILED), far(), False),
+        (decided(State.FAILED), far(retransmit_ratio=0.01, rtts_s=[0.58] * 20 + [0.62] * 3), False),
+        (decided(State.FAILED), far(retransmit_ratio=0.2), False),
         (decided(State.FAILED, 8.5e6), sender(), True),
         (decided(State.FAILED, 8.5e6), sender(rtts_s=QUEUE), False),
         (decided(State.FAILED, 8.5e6), sender(retransmit_ratio=0.2), False),
         (decided(State.FAILED, 8.5e6), SenderState(), FailureCode.INCONCLUSIVE),
         (decided(State.FAILED), SenderState(), False),
+        (unsure(7.6e6, 7.8e6), sender(rtts_s=QUEUE), False),
+        (unsure(6e6, 8.6e6), sender(rtts_s=QUEUE), FailureCode.INCONCLUSIVE),
+        (unsure(1.6e6, 3.2e6), sender(rtts_s=QUEUE), FailureCode.INCONCLUSIVE),
         (Decision(State.TOO_LITTLE), sender(), FailureCode.INCONCLUSIVE),
     ],
 )

@@ -26,7 +26,13 @@ def ramp(rtt_s: float, line_bps: float) -> Rate:
 
 
 def run(
-    rate: Rate, *, rtt_s: float = 0.04, jitter_s: float = 0.0, seed: int = 1, floor_bps: float = FLOOR_BPS
+    rate: Rate,
+    *,
+    rtt_s: float = 0.04,
+    jitter_s: float = 0.0,
+    seed: int = 1,
+    floor_bps: float = FLOOR_BPS,
+    can_fail: bool = True,
 ) -> Decision:
     """Arrivals at ``rate``, sampled every 20 ms, judged every 60 ms, until the rule knows or the budget is spent."""
     dice = random.Random(seed)
@@ -41,7 +47,7 @@ def run(
         capped = carried * PACKET_BYTES >= budget_bytes(floor_bps) or now_s >= 15
         curve.add(now_s, float(int(carried - late)))
         if capped or tick % 3 == 0:
-            decision = rule.decide(curve, BITS, capped=capped)
+            decision = rule.decide(curve, BITS, capped=capped, can_fail=can_fail)
             if decision.state is not State.GO_ON:
                 return decision
 
@@ -115,6 +121,17 @@ def test_the_busiest_stretch_keeps_a_pausing_sender_from_a_sure_failure() -> Non
     decision = run(lambda at: PACE_BPS if at % 1.0 < 0.5 else 0.3e6)
     assert not (decision.sure and decision.state is State.FAILED)
     assert decision.busiest_bps == pytest.approx(PACE_BPS, rel=0.05)
+
+
+def test_without_a_sign_of_a_full_line_a_failure_waits_for_the_budget_to_be_spent() -> None:
+    stalled = run(lambda at: 0.6e6 if at < 3.0 else PACE_BPS, rtt_s=0.58)
+    assert stalled.state is State.FAILED
+    patient = run(lambda at: 0.6e6 if at < 3.0 else PACE_BPS, rtt_s=0.58, can_fail=False)
+    assert not patient.sure
+    assert patient.busiest_bps == pytest.approx(PACE_BPS, rel=0.01)
+    slow = run(steady(5e6), can_fail=False)
+    assert slow.state is State.FAILED
+    assert not slow.sure
 
 
 @pytest.mark.parametrize("floor_bps", [1e6, 8e6, 50e6])
