@@ -211,4 +211,4 @@ def _describe_speed(parser: argparse.ArgumentParser) -> None:
     direction.add_argument("--upload-only", action="store_true", help="leave the download out")
     parser.add_argument("--full", action="store_true", help="one connection for all of the time, as M-Lab's own tests")
     parser.add_argument("--max-duration", type=float, metavar="SECONDS", help="longest time per direction, 1 to 15")
-    parser.add_argument("--max-bytes", type=int, metavar="BYTES", help="most bytes per direction, 100000 or more")
+    parser.add_argument("--max-bytes", metavar="SIZE", help="most data per direction, 100k or more, such as 500k, 5M")

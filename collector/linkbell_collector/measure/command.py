@@ -18,7 +18,7 @@ from linkbell_collector.measure.settings import (
     LEAST_TESTS_PER_ADDRESS,
     MeasureSettings,
 )
-from linkbell_wire import floor
+from linkbell_wire import quantities
 
 DESCRIPTION = """The far end of schools' speed tests: an ndt7 server, in a process of its own.
 
@@ -162,7 +162,7 @@ def _not_negative(text: str) -> int:
 
 def _rate(text: str) -> float:
     try:
-        return floor.read_rate(text)
+        return quantities.read_rate(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
