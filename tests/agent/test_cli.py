@@ -43,6 +43,16 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     assert len(done.stdout.splitlines()) > 8
 
 
+@pytest.mark.parametrize("command", ["probe", "speed", "check"])
+def test_measuring_commands_say_how_to_read_their_answer_and_fit_a_terminal(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = agent(command, "--help").stdout.splitlines()
+    assert "reading the answer" in lines
+    assert [line for line in lines if len(line) > 80] == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
