@@ -120,6 +120,7 @@ def doings_of_the_wire(module: Module) -> list[str]:
 
 
 PURE = {
+    "linkbell_agent.costs",
     "linkbell_agent.describe",
     "linkbell_agent.ndt7.plateau",
     "linkbell_agent.ndt7.rules",

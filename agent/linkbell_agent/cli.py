@@ -39,33 +39,70 @@ Repeating it is safe: an enrolled box says so, and a token is not used up twice 
 
 _PROBE_EPILOG = """\
 examples
-  linkbell-agent probe                     list the targets
+  linkbell-agent probe                     list what can be pinged by name
   linkbell-agent probe gateway             the school's own router
-  linkbell-agent probe --host 192.0.2.53   any host
+  linkbell-agent probe --host 192.0.2.53   any other name or address
+
+reading the answer
+  up     23 ms, none lost     all came back; it took 23 ms there and back
+  up     23 ms, 3 of 10 lost  the line is bad, or full at the moment
+  DOWN   no reply             nothing came back
+
+  Nothing answers, not even the gateway: look at cable, Wi-Fi and router.
+  The gateway answers and the others do not: it is the line; call the provider.
+  Only the gateway is silent: it may just ignore such packets.
+
+Ten packets out and ten back are less than 2 kB: nobody notices.
+The exit status is 0 if at least one packet came back.
 """
 
 _SPEED_EPILOG = """\
 examples
   linkbell-agent speed
-  linkbell-agent speed --server ws://collector.example:8471 --json
-  linkbell-agent speed --server ws://collector.example:8471 --full
+  linkbell-agent speed --server ws://collector.example:8471
+  linkbell-agent speed --download-only --max-bytes 5M
   linkbell-agent speed --server http://collector.example:8471 --engine ookla
 
-A test ends as soon as it knows the speed, after a second or two on most lines; satellites take longer.
+what it does to the line
+  It fills the line, first down, then up, until it knows: for a second or two
+  each on most lines, six by satellite. Who uses the line at that moment will
+  notice, and makes the result lower. It costs about what the line carries in a
+  second, each way: 1 MB down at 8 Mbit/s, 10 MB at 100 Mbit/s. Ten times as
+  much with --full.
+
+reading the answer
+  download 7.7 Mbit/s         of a line sold as 8: the rest is packet headers
+  under load: ... grade C     what others feel while the line is full. A: calls
+                              stay smooth; C: they suffer; F: all but unusable
+  this box was the limit      the line may be faster than the number
+  FAILED                      no number, why, and what to do about it
+
+Without --server, the box must be enrolled or have servers in its settings.
 """
 
 _CHECK_EPILOG = """\
 examples
+  linkbell-agent check
   linkbell-agent check --floor 8M
-  linkbell-agent check --server ws://collector.example:8471 --floor 8M --json
-  linkbell-agent check --server ws://collector.example:8471 --floor "2 Mbit/s" --direction upload
+  linkbell-agent check --server ws://collector.example:8471 --floor 8M
+  linkbell-agent check --floor "2 Mbit/s" --direction upload
 
-A speed test asks how fast the line is, and fills it for seconds. A check asks only whether the line carries at least
-the floor: it sends at 1.15 times the floor and never faster, and stops as soon as the answer is sure. On a line of
-twice the floor nobody notices; at 8 Mbit/s it costs half a megabyte there, and never more than two.
+The floor is the speed that the line must have at least: by contract, or by a
+national rule. A speed test asks how fast the line is, and fills it for seconds.
+A check asks only whether it carries the floor: it sends at 1.15 times the floor
+and never faster, and stops as soon as the answer is sure. On a line of twice
+the floor nobody notices; at 8 Mbit/s it costs half a megabyte there, and never
+more than two.
 
-It needs a Linkbell measurement server (linkbell-collector measure): other ndt7 servers cannot pace.
-Floors from 100k to 1G can be checked. "The line is too slow" is an answer: the exit status is 0 then, too.
+reading the answer
+  The line carries at least 8 Mbit/s.                     passed; how much more
+                                                          it carries is not said
+  The line carries 5.1 Mbit/s, less than its floor ...    failed
+  Whether ... could not be found out: ...                 no answer, and why
+
+It needs a Linkbell measurement server (linkbell-collector measure): other ndt7
+servers cannot pace. Floors from 100k to 1G can be checked.
+"The line is too slow" is an answer: the exit status is 0 then, too.
 """
 
 Command = Callable[[argparse.Namespace], int]
@@ -150,8 +187,8 @@ def build_parser() -> argparse.ArgumentParser:
         add("enrol", "make this box known to a collector, with a join token from its operator", _ENROL_EPILOG)
     )
     _describe_run(add("run", "measure and report until stopped"))
-    _describe_probe(add("probe", "ping one target once and show the result", _PROBE_EPILOG))
-    _describe_speed(add("speed", "test the speed of the line once, without a collector if need be", _SPEED_EPILOG))
+    _describe_probe(add("probe", "send a few small packets to one target: does it answer, and how fast", _PROBE_EPILOG))
+    _describe_speed(add("speed", "measure now how fast the line is, down and up", _SPEED_EPILOG))
     _describe_check(add("check", "ask whether the line carries at least its floor, without filling it", _CHECK_EPILOG))
     config = add("config", "look at the settings")
     config.add_argument(
@@ -163,10 +200,23 @@ def build_parser() -> argparse.ArgumentParser:
 def _common() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     group = common.add_argument_group("common options")
-    group.add_argument("--config", type=Path, metavar="FILE", help=f"settings file (default: {DEFAULT_FILE}, if there)")
-    group.add_argument("--state", type=Path, metavar="DIR", help="folder of identity, spool and last configuration")
-    group.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting; may be repeated")
-    group.add_argument("--json", action="store_true", help="print JSON, alone on standard output")
+    group.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"settings file (default: {DEFAULT_FILE}, if it is there)"
+    )
+    group.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="folder of what this box keeps: identity, unsent results, last configuration",
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one setting for this run, such as ping.count=5; may be repeated",
+    )
+    group.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else, for programs")
     return common
 
 
@@ -184,31 +234,63 @@ def _describe_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _describe_probe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", metavar="NAME", help="name of a target; without one, they are listed")
-    parser.add_argument("--host", help="ping this host or address instead")
-    parser.add_argument("--method", choices=["icmp", "tcp"], help="with --host: how (default: what the box allows)")
-    parser.add_argument("--port", type=int, help="with --host: port for tcp (default: 443)")
-    parser.add_argument("--count", type=int, help="packets to send (default: as configured)")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="target to ping, such as gateway; without it, all are listed"
+    )
+    parser.add_argument("--host", help="ping this name or address, not a target of the list")
+    parser.add_argument(
+        "--method", choices=["icmp", "tcp"], help="with --host: how (default: icmp where this box may, else tcp)"
+    )
+    parser.add_argument("--port", type=int, help="with --host: port to connect to with tcp (default: 443)")
+    parser.add_argument("--count", type=int, help="packets to send, 1 to 100 (default: 10, or as set)")
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        help="measurement server, such as ws://collector.example:8471, from whoever runs the collector "
+        "(default: what this box was told)",
+    )
 
 
 def _describe_check(parser: argparse.ArgumentParser) -> None:
+    _add_server(parser)
     parser.add_argument(
-        "--server", metavar="URL", help="measurement server, such as ws://host:8471 (default: configured)"
+        "--floor",
+        metavar="RATE",
+        help="least speed, in bits per second: 8M, 8.5M, 8000k, '8 Mbit/s' or 8000000 (default: the school's own, if "
+        "this box is enrolled)",
     )
     parser.add_argument(
-        "--floor", metavar="RATE", help="such as 8M, 8000k, '8 Mbit/s' or 8000000 (default: the school's, if enrolled)"
+        "--direction", choices=["download", "upload"], default="download", help="which way (default: download)"
     )
-    parser.add_argument("--direction", choices=["download", "upload"], default="download", help="default: download")
 
 
 def _describe_speed(parser: argparse.ArgumentParser) -> None:
+    _add_server(parser)
     parser.add_argument(
-        "--server", metavar="URL", help="measurement server, such as ws://host:8471 (default: configured)"
+        "--engine",
+        choices=["ndt7", "ookla"],
+        help="what measures: ndt7 is Linkbell's own, ookla runs speedtest-cli (default: ndt7, or as set)",
     )
-    parser.add_argument("--engine", choices=["ndt7", "ookla"], help="what measures (default: as configured, else ndt7)")
     direction = parser.add_mutually_exclusive_group()
     direction.add_argument("--download-only", action="store_true", help="leave the upload out")
     direction.add_argument("--upload-only", action="store_true", help="leave the download out")
-    parser.add_argument("--full", action="store_true", help="one connection for all of the time, as M-Lab's own tests")
-    parser.add_argument("--max-duration", type=float, metavar="SECONDS", help="longest time per direction, 1 to 15")
-    parser.add_argument("--max-bytes", type=int, metavar="BYTES", help="most bytes per direction, 100000 or more")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="use all of the time on one connection, as M-Lab's own tests do, to compare with those",
+    )
+    parser.add_argument(
+        "--max-duration",
+        type=float,
+        metavar="SECONDS",
+        help="stop each direction after this long at the latest, 1 to 15 (default: 10, or as set)",
+    )
+    parser.add_argument(
+        "--max-bytes",
+        metavar="SIZE",
+        help="stop each direction at this much data at the latest: 500k, 5M, 1G; 100k or more. Too little, and the "
+        "test ends without a number (default: no limit, or as set)",
+    )

@@ -5,6 +5,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -19,12 +20,20 @@ from linkbell_agent.plan import Plan, is_mlab
 from linkbell_agent.probes.base import CheckRequest, PingRequest, SpeedRequest
 from linkbell_agent.runner import no_gateway
 from linkbell_agent.settings import Settings, nearest, table
-from linkbell_wire import floor
-from linkbell_wire.configuration import SpeedConfiguration, SpeedServer, TargetConfiguration
+from linkbell_wire import floor, quantities
+from linkbell_wire.configuration import (
+    MAX_TEST_BYTES,
+    MIN_TEST_BYTES,
+    SpeedConfiguration,
+    SpeedServer,
+    TargetConfiguration,
+)
 from linkbell_wire.enrolment import EnrolRequest, EnrolStatus
 from linkbell_wire.failures import Failure
 from linkbell_wire.records import CheckRecord, PingRecord, Record, SpeedRecord
 from linkbell_wire.words import Direction, Engine, Layer, PingMethod, Trigger
+
+T = TypeVar("T")
 
 GATEWAY = "gateway"
 
@@ -216,7 +225,7 @@ def _speed_request(arguments: argparse.Namespace, settings: Settings) -> SpeedRe
     try:
         limits = SpeedConfiguration(
             max_duration_s=plan.speed_max_duration_s if arguments.max_duration is None else arguments.max_duration,
-            max_bytes=plan.speed_max_bytes if arguments.max_bytes is None else arguments.max_bytes,
+            max_bytes=plan.speed_max_bytes if arguments.max_bytes is None else _given_size(arguments.max_bytes),
         )
     except ValidationError as error:
         raise UsageError(_first_problem(error, "--").replace("_s:", ":").replace("_", "-")) from error
@@ -230,6 +239,13 @@ def _speed_request(arguments: argparse.Namespace, settings: Settings) -> SpeedRe
         full=arguments.full or plan.speed_full,
         engine=plan.speed_engine if arguments.engine is None else Engine(arguments.engine),
     )
+
+
+def _given_size(text: str) -> int:
+    size = _typed("--max-bytes", text, quantities.read_size)
+    if not MIN_TEST_BYTES <= size <= MAX_TEST_BYTES:
+        raise UsageError(f"--max-bytes {text}: give 100k (100 kB) to 100G; less than that measures nothing.")
+    return size
 
 
 def _chosen_servers(arguments: argparse.Namespace, settings: Settings, plan: Plan) -> tuple[SpeedServer, ...]:
@@ -252,11 +268,16 @@ def _check_request(arguments: argparse.Namespace, settings: Settings) -> CheckRe
     return CheckRequest(servers, Trigger.MANUAL, floor_bps, direction)
 
 
-def _given_floor(text: str) -> float:
+def _typed(option: str, text: str, read: Callable[[str], T]) -> T:
+    """Read what was given for ``option``. Raises :class:`UsageError`."""
     try:
-        floor_bps = floor.read_rate(text)
+        return read(text)
     except ValueError as error:
-        raise UsageError(f"--floor: {error}.") from error
+        raise UsageError(f"{option}: {error}.") from error
+
+
+def _given_floor(text: str) -> float:
+    floor_bps = _typed("--floor", text, quantities.read_rate)
     if not floor.can_be_checked(floor_bps):
         raise UsageError(
             f"--floor {text}: floors from 100k to 1G (100 kbit/s to 1 Gbit/s) can be checked. For a faster line, "

@@ -43,6 +43,16 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     assert len(done.stdout.splitlines()) > 8
 
 
+@pytest.mark.parametrize("command", ["probe", "speed", "check"])
+def test_measuring_commands_say_how_to_read_their_answer_and_fit_a_terminal(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = agent(command, "--help").stdout.splitlines()
+    assert "reading the answer" in lines
+    assert [line for line in lines if len(line) > 80] == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -51,12 +61,16 @@ def test_every_command_explains_itself(command: list[str]) -> None:
         (["speed", "--server", "example"], "write it like ws://host:8471"),
         (["speed", "--server", "ws://127.0.0.1:99999"], "write it like ws://host:8471"),
         (["speed", "--server", "ws://127.0.0.1:1", "--max-duration", "99"], "--max-duration: "),
-        (["speed", "--server", "ws://127.0.0.1:1", "--max-bytes", "1"], "--max-bytes: "),
+        (["speed", "--server", "ws://127.0.0.1:1", "--max-bytes", "1"], "--max-bytes 1: give 100k"),
+        (["speed", "--server", "ws://127.0.0.1:1", "--max-bytes", "200G"], "--max-bytes 200G: give 100k"),
+        (["speed", "--server", "ws://127.0.0.1:1", "--max-bytes", "a lot"], "write it like 500k, 1M"),
+        (["speed", "--server", "ws://127.0.0.1:1", "--max-bytes", "1,500k"], "1.5k or 1500k"),
         (["check", "--server", "ws://127.0.0.1:1"], "which floor? Give --floor 8M"),
         (["check", "--floor", "8M", "--server", "example"], "write it like ws://host:8471"),
         (["check", "--floor", "0", "--server", "ws://127.0.0.1:1"], "give more than 0"),
         (["check", "--floor=-8M", "--server", "ws://127.0.0.1:1"], "write it like 8M"),
         (["check", "--floor", "fast", "--server", "ws://127.0.0.1:1"], "write it like 8M"),
+        (["check", "--floor", "8,500M", "--server", "ws://127.0.0.1:1"], "8.5M or 8500M"),
         (["check", "--floor", "10G", "--server", "ws://127.0.0.1:1"], "100k to 1G"),
         (["check", "--floor", "10k", "--server", "ws://127.0.0.1:1"], "100k to 1G"),
         (["check", "--floor", "8M", "--direction", "sideways"], "invalid choice"),
@@ -103,6 +117,13 @@ def test_a_speed_test_without_a_server_is_a_record_with_codes() -> None:
     assert record["kind"] == "speed"
     assert record["download"]["bps"] is None
     assert record["download"]["failure"]["code"] == "connection_refused"
+
+
+def test_sizes_and_decimal_commas_are_understood() -> None:
+    speed = agent("speed", "--server", "ws://127.0.0.1:1", "--max-bytes", "1,5M", "--json")
+    assert (speed.returncode, json.loads(speed.stdout)["kind"]) == (1, "speed")
+    check = agent("check", "--server", "ws://127.0.0.1:1", "--floor", "8,5M", "--json")
+    assert json.loads(check.stdout)["floor_bps"] == 8.5e6
 
 
 def test_a_check_without_a_server_is_a_record_with_a_code() -> None:

@@ -9,6 +9,9 @@ from linkbell_wire.fields import WireModel
 
 MAX_TARGETS = 32
 
+MIN_TEST_BYTES, MAX_TEST_BYTES = 100_000, 10**11
+"""What may be set as the most bytes of a test in one direction."""
+
 
 class TargetConfiguration(WireModel):
     """Something to ping. Without ``method`` the agent takes the best its box allows; ``port`` is for TCP."""
@@ -43,7 +46,7 @@ class SpeedConfiguration(WireModel):
     enabled: bool | None = None
     per_day: Annotated[int, Field(ge=1, le=288)] | None = None
     max_duration_s: Annotated[float, Field(ge=1, le=15)] | None = None
-    max_bytes: Annotated[int, Field(ge=100_000, le=10**11)] | None = None
+    max_bytes: Annotated[int, Field(ge=MIN_TEST_BYTES, le=MAX_TEST_BYTES)] | None = None
     servers: Annotated[list[SpeedServer], Field(max_length=8)] = Field(default_factory=list)
     mlab_consent: bool | None = None
 

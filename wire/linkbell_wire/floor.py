@@ -4,7 +4,6 @@
 two. The protocol is described in ``docs/measurement.md``; its frames are those of :mod:`linkbell_wire.ndt7`.
 """
 
-import re
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -40,23 +39,6 @@ REPORT_INTERVAL_S = 0.02
 _Counter = Annotated[int, Field(ge=0, le=2**53 - 1)]
 _Time = Annotated[int, Field(ge=0, le=600_000_000)]
 _RoundTrip = Annotated[int, Field(ge=0, le=60_000_000)]
-
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:bit/s|bits/s|bps|b/s)?", re.ASCII)
-_PREFIXES = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}
-
-
-def read_rate(text: str) -> float:
-    """Read a bit rate as people write it: ``8M``, ``8000k``, ``8 Mbit/s``, ``8000000``. Returns bits per second.
-
-    Raises :class:`ValueError` with a sentence.
-    """
-    found = _RATE.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(f"{text!r} is not a bit rate: write it like 8M, 8000k, 8 Mbit/s or 8000000")
-    rate_bps = float(found[1]) * _PREFIXES[found[2].lower()]
-    if not 0 < rate_bps <= 1e13:
-        raise ValueError(f"{text!r} is no rate of a line: give more than 0, such as 8M")
-    return rate_bps
 
 
 def can_be_checked(floor_bps: float) -> bool:

@@ -244,6 +244,11 @@ class CheckRecord(Record):
         _require_result_or_failure("passed", self.passed, self.failure)
         return self
 
+    @property
+    def cost_bytes(self) -> int:
+        """All that this check put on the line: its payload, whether it found out or not."""
+        return self.bytes
+
 
 class Evidence(WireModel):
     """What one layer looked like when a verdict was reached."""

@@ -113,12 +113,19 @@ class Arrivals:
         self._packet_bytes = 0.0
         self._bundled = False
 
-    def add(self, elapsed_s: float, packets: int | None, in_order_bytes: float) -> None:
-        """Add one sample; ``packets`` is ``None`` where the kernel does not count them."""
+    def add(
+        self, elapsed_s: float, packets: int | None, in_order_bytes: float, could_wait_bytes: float = math.inf
+    ) -> None:
+        """Add one sample; ``packets`` is ``None`` where the kernel does not count them.
+
+        Of packets no more are counted than what is in order and ``could_wait_bytes`` more: tiny ones stand for full
+        ones otherwise.
+        """
         self.in_order.add(elapsed_s, in_order_bytes)
         if packets is None:
             return
-        self.packets.add(elapsed_s, packets)
+        most = (in_order_bytes + could_wait_bytes) / self._packet_bytes if self._packet_bytes else math.inf
+        self.packets.add(elapsed_s, min(packets, most))
         self._bundled = self._bundled or in_order_bytes > LARGEST_PACKET_BYTES * max(packets, 1)
         if packets >= LEAST_PACKETS:
             # What waits behind a lost packet makes the ratio smaller for a while: the largest seen is the true one.

@@ -41,7 +41,7 @@ class FloorDownload(FloorExchange):
             return
         received = info.bytes_received - self._received_before
         packets = None if info.data_segments_in is None else info.data_segments_in - self._packets_before
-        self._arrivals.add(now_s, packets, received)
+        self._arrivals.add(now_s, packets, received, self._connection.receive_buffer_bytes())
         if received >= LEAST_SHARE_BYTES:
             # Bytes not read yet make it smaller for a moment: the largest seen is the true one.
             self._payload_share = max(self._payload_share, self._reader.payload_bytes / received)

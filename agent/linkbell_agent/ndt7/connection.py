@@ -93,6 +93,13 @@ class Connection:
         except (OSError, ValueError):
             return 0
 
+    def receive_buffer_bytes(self) -> int:
+        """Return how much of what came the kernel may hold, in order or not (SO_RCVBUF); 0 if it is gone."""
+        try:
+            return self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        except OSError:
+            return 0
+
     def limit_unsent(self, size: int) -> None:
         """Have the kernel hold no more than ``size`` unsent bytes, so that a stop is prompt; older ones hold more."""
         with contextlib.suppress(OSError):

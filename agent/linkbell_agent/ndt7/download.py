@@ -1,5 +1,7 @@
 """Download: the server sends, we count what reaches us."""
 
+import math
+
 from linkbell_agent.ndt7.connection import Opened
 from linkbell_agent.ndt7.stream import Owner, Stream
 from linkbell_wire.failures import Operation
@@ -23,6 +25,7 @@ class Download(Stream):
         self._whole: TcpInfo | None = opened.before
         """The last view in which nothing was missing, and so bytes were exact."""
         self._latest = opened.before
+        self._could_wait_bytes = 0
 
     def delivered_bytes(self) -> int:
         return self._reader.payload_bytes
@@ -32,6 +35,11 @@ class Download(Stream):
 
     def carried_bytes(self) -> int:
         return self._carried_bytes
+
+    def could_wait_bytes(self) -> int:
+        """Return the largest receive buffer there was: an offered window is never taken back."""
+        self._could_wait_bytes = max(self._could_wait_bytes, self._connection.receive_buffer_bytes())
+        return self._could_wait_bytes
 
     def _in_order_bytes(self) -> int:
         if self.info is None or self._opened.before is None:
@@ -48,6 +56,12 @@ class Download(Stream):
         in_order, waiting = _since(self._whole, info)
         if _is_in_order(latest, info) and waiting - in_order <= _short_bytes(self._whole, info):
             self._whole, in_order, waiting = info, 0, 0
+        # A segment may be tiny and is taken for full, so a server could send many of those and seem fast. What waits
+        # came out of order, and no more can wait than the kernel has room for.
+        if waiting > in_order:
+            waiting = round(
+                min(waiting, in_order + min(_out_of_order_bytes(self._whole, info), self.could_wait_bytes()))
+            )
         self._carried_bytes = (self._whole.bytes_received or 0) - self._start_bytes(before) + max(in_order, waiting)
 
 
@@ -59,6 +73,13 @@ def _since(whole: TcpInfo, info: TcpInfo) -> tuple[int, int]:
     """Return the bytes that came in order since, and those of all segments that came, taken for full."""
     in_order = (info.bytes_received or 0) - (whole.bytes_received or 0)
     return in_order, _segments(whole, info) * info.receive_mss_bytes
+
+
+def _out_of_order_bytes(whole: TcpInfo, info: TcpInfo) -> float:
+    """Return the bytes of all segments that came out of order since, taken for full. Old kernels do not tell."""
+    if info.out_of_order_segments_in is None:
+        return math.inf
+    return (info.out_of_order_segments_in - (whole.out_of_order_segments_in or 0)) * info.receive_mss_bytes
 
 
 def _is_in_order(latest: TcpInfo, info: TcpInfo) -> bool:

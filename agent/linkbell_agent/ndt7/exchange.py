@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from linkbell_agent.classify import NetworkFailure, network_failure
 from linkbell_agent.ndt7.connection import Opened
 from linkbell_agent.ndt7.download import Download
+from linkbell_agent.ndt7.readings import Readings
 from linkbell_agent.ndt7.rules import Caps, Estimate, Sample, StopRule
 from linkbell_agent.ndt7.stream import Claim, Stream
 from linkbell_agent.ndt7.upload import Upload
@@ -73,6 +74,10 @@ class Ending:
     streams: int = 1
     is_split: bool = False
     """Whether a box half-way seems to shake hands, and so to acknowledge, in the server's place."""
+    readings: Readings = field(default_factory=Readings)
+    """Payload at the receiver, look by look."""
+    could_wait_bytes: int = 0
+    """How much more may have arrived at any moment, at most, than was delivered."""
     claims: list[Claim] = field(default_factory=list)
     own_rtts_s: list[float] = field(default_factory=list)
     own: list[TcpInfo] = field(default_factory=list)
@@ -203,6 +208,7 @@ class Exchange:
         if arrived.bytes > self._progress.bytes:
             self._progress = arrived
         sample = self._sample()
+        self._ending.readings.add(sample.elapsed_s, sample.bytes)
         if self._is_dead(arrived.elapsed_s):
             self.has_failed(NetworkFailure(self._streams[0].operation, FailureCode.TIMEOUT))
         elif not self._consider_caps(sample):
@@ -258,6 +264,7 @@ class Exchange:
     def _close(self) -> None:
         ending, streams = self._ending, self._streams
         ending.cost_bytes = sum(stream.cost_bytes() for stream in streams)
+        ending.could_wait_bytes = sum(stream.could_wait_bytes() for stream in streams)
         ending.streams = max(1, len(streams))
         ending.estimate = None if self._rule is None else self._rule.estimate
         ending.claims = sorted((claim for stream in streams for claim in stream.claims), key=_arrival)

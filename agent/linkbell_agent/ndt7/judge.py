@@ -37,6 +37,9 @@ CLAIM_AGE = 0.8
 CLOCKS_APART = 0.2
 """A server whose clock runs more than this part faster or slower than ours is not believed."""
 
+READ_SURPLUS = 1.25
+"""A download's speed may say that this much more arrived than was read, besides what the kernel had room for."""
+
 MAX_RTT_S = 60.0
 
 
@@ -65,6 +68,8 @@ def judge(direction: Direction, ending: Ending, max_duration_s: float) -> Judged
     failure = ending.failure or _too_little(direction, ending, max_duration_s)
     if failure is None and speed is None:
         failure = Failure(operation=_operation(direction), code=FailureCode.INCONCLUSIVE)
+    if failure is None and speed is not None and direction is Direction.DOWNLOAD and _is_unread(speed, ending):
+        failure = Failure(operation=Operation.RECEIVE, code=FailureCode.PROTOCOL_ERROR)
     if failure is not None or speed is None:
         assert failure is not None
         return Judged(failed(failure, ending.cost_bytes, ending.sample.elapsed_s))
@@ -151,6 +156,15 @@ def _received(claim: Claim, streams: int) -> tuple[int, int] | None:
 def failed(failure: Failure, cost_bytes: int = 0, duration_s: float = 0.0) -> SpeedResult:
     """Return a direction that has no speed, and what it cost all the same."""
     return SpeedResult(bytes=cost_bytes, duration_s=duration_s, failure=failure)
+
+
+def _is_unread(speed: _Speed, ending: Ending) -> bool:
+    """Say whether a speed counts far more than there was payload: the rest was the server's talk, or its tricks."""
+    if not ending.is_ruled:  # then the speed is of what was read, and of nothing else
+        return False
+    read = ending.readings.most_between(speed.start_s, speed.end_s)
+    counted = speed.bps * (speed.end_s - speed.start_s) / 8
+    return counted > READ_SURPLUS * read + ending.could_wait_bytes
 
 
 def _too_little(direction: Direction, ending: Ending, max_duration_s: float) -> Failure | None:

@@ -107,6 +107,10 @@ class Stream:
         """
         raise NotImplementedError
 
+    def could_wait_bytes(self) -> int:
+        """Return how many bytes may have arrived, at most, besides those that were delivered."""
+        return 0
+
     def _in_order_bytes(self) -> int:
         """Return the bytes, as TCP counts them, that the receiver has without holes by the last :meth:`look`."""
         raise NotImplementedError

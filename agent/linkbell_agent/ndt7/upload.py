@@ -42,6 +42,7 @@ class Upload(Stream):
         """Of the message that is being sent: what of its header, and how much of its payload, is still to go."""
         self._acked = 0
         self._acked_before = (self.info.bytes_acked or 0) if self.info is not None else 0
+        self._sent_before = (self.info.bytes_sent or 0) if self.info is not None else 0
         self._carried_bytes = 0
         self.congestion_control = self._connection.use_bbr()
 
@@ -73,9 +74,16 @@ class Upload(Stream):
         return self._acked
 
     def _count(self, info: TcpInfo) -> None:
-        """What came twice was carried twice, though it was no use."""
+        """What came twice was carried twice, though it was no use.
+
+        It is the server that says so: nothing arrived that was not sent, and nothing twice that was not sent again.
+        """
         self._count_acked(info)
-        self._carried_bytes = self._acked + (info.sacked_segments + info.duplicate_segments) * info.send_mss_bytes
+        again = info.bytes_retransmitted or 0
+        ahead = info.sacked_segments * info.send_mss_bytes
+        if info.bytes_sent is not None:
+            ahead = min(ahead, max(0, info.bytes_sent - self._sent_before - again - self._acked))
+        self._carried_bytes = self._acked + ahead + min(info.duplicate_segments * info.send_mss_bytes, again)
 
     def _count_acked(self, info: TcpInfo | None) -> None:
         if info is not None and info.bytes_acked is not None:

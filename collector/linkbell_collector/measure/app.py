@@ -1,5 +1,6 @@
 """Wires the measurement server. Tests and the command line call the same :func:`build`."""
 
+import asyncio
 import errno
 import logging
 import os
@@ -10,6 +11,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from linkbell_collector.measure.admission import RateBudget, Slots
+from linkbell_collector.measure.door import Doors
 from linkbell_collector.measure.kernel import bbr_is_available
 from linkbell_collector.measure.metrics import Metrics
 from linkbell_collector.measure.settings import MeasureSettings
@@ -31,6 +33,7 @@ class MeasurementServer:
         self._metrics = metrics
         self._web: Web | None = None
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
         self._port = 0
 
     @property
@@ -58,18 +61,29 @@ class MeasurementServer:
         await runner.setup()
         self._runner = runner
         try:
-            await web.TCPSite(runner, self._settings.host, self._settings.port, ssl_context=context).start()
+            self._listener = await self._listen(runner, context)
         except OSError as error:
             await runner.cleanup()
             raise CannotStartError(_cannot_listen(self._settings, error)) from error
-        self._port = int(runner.addresses[0][1])
+        self._port = int(self._listener.sockets[0].getsockname()[1])
+
+    async def _listen(self, runner: web.AppRunner, context: ssl.SSLContext | None) -> asyncio.Server:
+        assert runner.server is not None
+        limit, refused = self._settings.connections_per_address, self._metrics.connections_refused
+        return await asyncio.get_running_loop().create_server(
+            Doors(limit, runner.server, refused.inc),
+            self._settings.host,
+            self._settings.port,
+            ssl=context,
+            ssl_handshake_timeout=None if context is None else self._settings.timings.idle_s,
+        )
 
     async def stop(self, drain_s: float | None = None) -> None:
         """Stop accepting, let tests finish for at most ``drain_s`` (default: the setting's), close the rest."""
         if self._runner is None or self._web is None:
             return
-        for site in list(self._runner.sites):
-            await site.stop()
+        if self._listener is not None:
+            self._listener.close()
         await self._web.stop(self._settings.drain_s if drain_s is None else drain_s)
         await self._runner.cleanup()
 
@@ -82,10 +96,17 @@ class MeasurementServer:
                 "BBR congestion control is not available: downloads over long or lossy lines will read low. "
                 "Load the module tcp_bbr and allow it (sysctl net.ipv4.tcp_allowed_congestion_control)."
             )
-        slots = Slots(self._settings.max_tests, self._settings.timings.hard_stop_s, time.monotonic)
+        per_address = self._settings.tests_per_address
+        self._metrics.max_tests_per_address.set(per_address)
+        slots = Slots(
+            self._settings.max_tests, self._settings.timings.hard_stop_s, time.monotonic, per_address=per_address
+        )
         self._metrics.max_check_bps.set(self._settings.max_check_bps / 8)
         check_budget = RateBudget(
-            self._settings.max_check_bps, self._settings.timings.check_hard_stop_s, time.monotonic
+            self._settings.max_check_bps,
+            self._settings.timings.check_hard_stop_s,
+            time.monotonic,
+            share=self._settings.check_share,
         )
         return Line(slots, check_budget, self._metrics, memoryview(os.urandom(MAX_SENT_MESSAGE_BYTES)), bbr)
 

@@ -15,9 +15,10 @@ from linkbell_collector.measure.settings import (
     DEFAULT_MAX_CHECK_BPS,
     DEFAULT_MAX_TESTS,
     DEFAULT_PORT,
+    LEAST_TESTS_PER_ADDRESS,
     MeasureSettings,
 )
-from linkbell_wire import floor
+from linkbell_wire import quantities
 
 DESCRIPTION = """The far end of schools' speed tests: an ndt7 server, in a process of its own.
 
@@ -48,6 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tests admitted at once, default %(default)s; the next gets 503 and a time to come back",
     )
     parser.add_argument(
+        "--max-tests-per-address",
+        metavar="N",
+        type=_not_negative,
+        help="of them, from one client address (IPv6: from one /64), default half of --max-tests and at least "
+        f"{LEAST_TESTS_PER_ADDRESS}; the same part of --max-check-rate. More where many schools share an address; 0, "
+        "no limit, behind a reverse proxy, which hides addresses",
+    )
+    parser.add_argument(
         "--max-check-rate",
         metavar="RATE",
         type=_rate,
@@ -73,7 +82,14 @@ def run(args: argparse.Namespace) -> int:
         return 2
     host, port = args.listen
     settings = MeasureSettings(
-        host, port, args.max_tests, args.max_check_rate, args.certificate, args.key, drain_s=args.drain
+        host,
+        port,
+        args.max_tests,
+        args.max_check_rate,
+        args.max_tests_per_address,
+        args.certificate,
+        args.key,
+        drain_s=args.drain,
     )
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     # Its complaints about malformed requests are tracebacks that any stranger could fill the log with.
@@ -138,9 +154,15 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _not_negative(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number; 0 is no limit")
+    return int(text)
+
+
 def _rate(text: str) -> float:
     try:
-        return floor.read_rate(text)
+        return quantities.read_rate(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from linkbell_collector.measure.admission import AddressBusyError, NoSlotError
 from linkbell_wire.words import Direction
 
 
@@ -24,8 +25,15 @@ class Refusal(StrEnum):
     """Why a test was not begun."""
 
     BUSY = "busy"
+    ADDRESS_BUSY = "address_busy"
+    """The server had room, but the client's address has as many as one may have."""
     INVALID_REQUEST = "invalid_request"
     SHUTDOWN = "shutdown"
+
+
+def refusal(error: NoSlotError) -> Refusal:
+    """Return the reason under which a test that was not admitted is counted."""
+    return Refusal.ADDRESS_BUSY if isinstance(error, AddressBusyError) else Refusal.BUSY
 
 
 class PlaceEnd(StrEnum):
@@ -99,6 +107,16 @@ class Metrics:
         self.tests = Tally("tests", "Tests", registry)
         self.checks = Tally("checks", "Floor checks", registry)
         self.max_tests = Gauge("linkbell_measure_max_tests", "Tests admitted at once (--max-tests).", registry=registry)
+        self.max_tests_per_address = Gauge(
+            "linkbell_measure_max_tests_per_address",
+            "Tests admitted at once from one address (--max-tests-per-address), 0 for no limit.",
+            registry=registry,
+        )
+        self.connections_refused = Counter(
+            "linkbell_measure_connections_refused",
+            "Connections closed at once because their address had too many open.",
+            registry=registry,
+        )
         self.bbr_available = Gauge(
             "linkbell_measure_bbr_available",
             "1 if the kernel lets this process use BBR congestion control, as ndt7 recommends.",

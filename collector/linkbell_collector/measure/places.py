@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
+from linkbell_collector.measure.address import subscriber
 from linkbell_collector.measure.admission import NoSlotError, Slots
 from linkbell_collector.measure.metrics import Metrics, PlaceEnd
 
@@ -100,7 +101,7 @@ class Places:
         until_s = self._overstayed.get(visitor)
         if until_s is not None:
             raise NoSlotError(max(1, math.ceil(until_s - loop.time())))
-        place = _Place(self._slots, self._limits.test_s)
+        place = _Place(self._slots, self._limits.test_s, subscriber(visitor.address))
         place.limit = loop.call_later(self._limits.test_s, self._overstay, visitor, place)
         self._places[visitor] = place
         self._metrics.places_in_progress.set(len(self._places))
@@ -129,9 +130,9 @@ class Places:
 class _Place:
     """One slot, the requests that share it, and the timers that end it. Raises ``NoSlotError`` if there is none."""
 
-    def __init__(self, slots: Slots, longest_s: float) -> None:
+    def __init__(self, slots: Slots, longest_s: float, address: str) -> None:
         self._slot = ExitStack()
-        self._slot.enter_context(slots.hold(longest_s=longest_s))
+        self._slot.enter_context(slots.hold(longest_s=longest_s, address=address))
         self.transports: set[asyncio.Transport] = set()
         self.limit: asyncio.TimerHandle | None = None
         self.idle: asyncio.TimerHandle | None = None

@@ -1,5 +1,6 @@
 """What the measurement server is told: where to listen, how many tests at once, and how long they may take."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,13 @@ DEFAULT_MAX_CHECK_BPS = 200e6
 """About twenty checks of an 8 Mbit/s floor at once."""
 
 DEFAULT_DRAIN_S = 10.0
+
+LEAST_TESTS_PER_ADDRESS = 2
+"""A school may have several boxes, and a whole district one address: by default never fewer than this."""
+
+CONNECTIONS_PER_TEST = 50
+"""For each test that an address may have, so many connections: a test has 8 streams or 16 requests, floor checks come
+besides, and 20 probes a second stay open for 1.2 s by satellite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +48,31 @@ class MeasureSettings:
     max_tests: int = DEFAULT_MAX_TESTS
     max_check_bps: float = DEFAULT_MAX_CHECK_BPS
     """What all floor checks may send together."""
+    max_tests_per_address: int | None = None
+    """Of ``max_tests``, for one client address; ``None``: half of them. 0: no limit, where a proxy hides addresses."""
     certificate: Path | None = None
     key: Path | None = None
     drain_s: float = DEFAULT_DRAIN_S
     """How long a stop waits for tests under way."""
     timings: Timings = field(default_factory=Timings)
     places: PlaceLimits = field(default_factory=PlaceLimits)
+
+    @property
+    def tests_per_address(self) -> int:
+        """How many tests one address may have at once, 0 for no limit of its own."""
+        if self.max_tests_per_address is not None:
+            return self.max_tests_per_address
+        return max(LEAST_TESTS_PER_ADDRESS, math.ceil(self.max_tests / 2))
+
+    @property
+    def check_share(self) -> float:
+        """The part of the floor checks' rate that one address may use: the same as of the places."""
+        return min(1.0, self.tests_per_address / self.max_tests) if self.tests_per_address else 1.0
+
+    @property
+    def connections_per_address(self) -> int:
+        """How many connections one address may have open, 0 for no limit."""
+        return CONNECTIONS_PER_TEST * self.tests_per_address
 
     @property
     def scheme(self) -> str:

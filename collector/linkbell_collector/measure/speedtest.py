@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 
 from linkbell_collector.measure.admission import NoSlotError
 from linkbell_collector.measure.kernel import KernelSocket
-from linkbell_collector.measure.metrics import Metrics, Refusal
+from linkbell_collector.measure.metrics import Metrics, Refusal, refusal
 from linkbell_collector.measure.places import Places, Visitor
 from linkbell_wire.words import Direction
 
@@ -89,7 +89,7 @@ class Speedtest:
                 with self._supplies.places.visit(_visitor(request, transport), transport):
                     return await handler(request)
             except NoSlotError as error:
-                return self._refused(Refusal.BUSY, self._supplies.busy(error))
+                return self._refused(refusal(error), self._supplies.busy(error))
 
         return admit
 

@@ -4,19 +4,19 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from aiohttp import hdrs, web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from linkbell_collector.measure.admission import NoSlotError, RateBudget, Slots
+from linkbell_collector.measure.address import subscriber
+from linkbell_collector.measure.admission import AddressBusyError, NoSlotError, RateBudget, Slots
 from linkbell_collector.measure.check_request import AcceptedCheck, consider_check
 from linkbell_collector.measure.check_session import CheckDownload, CheckPlan, CheckUpload
 from linkbell_collector.measure.group import Group, Groups
 from linkbell_collector.measure.handshake import Accepted, Refused, consider
 from linkbell_collector.measure.kernel import KernelSocket
-from linkbell_collector.measure.metrics import Count, Metrics, Outcome, PlaceEnd, Refusal, Tally
+from linkbell_collector.measure.metrics import Count, Metrics, Outcome, PlaceEnd, Refusal, Tally, refusal
 from linkbell_collector.measure.page import INDEX
 from linkbell_collector.measure.places import Places
 from linkbell_collector.measure.session import Download, Plan, Session, Upload
@@ -104,15 +104,20 @@ class Web:
         # With the address: nobody may join another's test by its name.
         test = None if verdict.test is None else (request.remote, direction, verdict.test)
         try:
-            with self._line.slots.hold(test):
+            with self._line.slots.hold(test, address=_address(request)):
                 return await self._run(request, direction, verdict, test)
         except NoSlotError as error:
-            self._line.metrics.tests.refused.labels(Refusal.BUSY).inc()
+            self._line.metrics.tests.refused.labels(refusal(error)).inc()
             return self._no_place(error)
 
     def _no_place(self, error: NoSlotError | None) -> web.Response:
         if error is None:
             return self._stopped()
+        if isinstance(error, AddressBusyError):
+            most = self._settings.tests_per_address
+            return _busy(
+                f"{most} tests from your address are under way, and one may have no more.", error.retry_after_s
+            )
         return _busy(
             f"All {self._settings.max_tests} places for tests are taken; one more test would spoil them all.",
             error.retry_after_s,
@@ -133,7 +138,7 @@ class Web:
     ) -> web.StreamResponse:
         transport, kernel = self._take(request)
         plan = Plan(direction, self._settings.timings, _connection_info(transport), accepted.early_exit_bytes, group)
-        previous = cast(asyncio.Protocol, request.protocol)
+        previous = transport.get_protocol()
         session: Session
         if direction is Direction.DOWNLOAD:
             session = Download(transport, previous, kernel, plan, self._line.payload)
@@ -156,18 +161,19 @@ class Web:
         if self._stopping:
             return self._no_more(checks)
         try:
-            with self._line.check_budget.hold(floor.pace_bps(verdict.floor_bps)):
+            with self._line.check_budget.hold(floor.pace_bps(verdict.floor_bps), address=_address(request)):
                 return await self._run_check(request, direction, verdict)
         except NoSlotError as error:
-            checks.refused.labels(Refusal.BUSY).inc()
-            return _busy("As many floor checks as this server's line is to carry are under way.", error.retry_after_s)
+            checks.refused.labels(refusal(error)).inc()
+            whose = "one address may have" if isinstance(error, AddressBusyError) else "this server's line is to carry"
+            return _busy(f"As many floor checks as {whose} are under way.", error.retry_after_s)
 
     async def _run_check(
         self, request: web.Request, direction: Direction, accepted: AcceptedCheck
     ) -> web.StreamResponse:
         transport, kernel = self._take(request)
         plan = CheckPlan(direction, self._settings.timings, accepted.floor_bps)
-        previous = cast(asyncio.Protocol, request.protocol)
+        previous = transport.get_protocol()
         session: Session
         if direction is Direction.DOWNLOAD:
             session = CheckDownload(transport, previous, kernel, plan, self._line.payload)
@@ -239,6 +245,10 @@ def reply(status: int, body: ErrorReply, headers: Mapping[str, str] | None = Non
 def _busy(message: str, retry_after_s: int) -> web.Response:
     body = ErrorReply(code=ErrorCode.BUSY, message=message, action=f"Try again in {retry_after_s} seconds.")
     return reply(503, body, {hdrs.RETRY_AFTER: str(retry_after_s)})
+
+
+def _address(request: web.Request) -> str:
+    return subscriber(request.remote or "")
 
 
 def _connection_info(transport: asyncio.Transport) -> ConnectionInfo:

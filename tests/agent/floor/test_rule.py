@@ -165,6 +165,19 @@ def test_packets_behind_a_lost_one_count_when_they_arrive() -> None:
     assert arrivals.total_bytes == pytest.approx(100 * 1448)
 
 
+def test_tiny_packets_count_for_no_more_than_there_is_room_for() -> None:
+    """Forty full ones and then thousands of a few bytes: a slow line would pass for a fast one."""
+    arrivals, told = Arrivals(), Arrivals()
+    for count in range(1, 41):
+        arrivals.add(count * 0.01, count, count * 1448, 131_072)
+        told.add(count * 0.01, count, count * 1448)
+    for count in range(1, 101):
+        arrivals.add(0.4 + count * 0.01, 40 + count * 50, 40 * 1448 + count * 50 * 10, 131_072)
+        told.add(0.4 + count * 0.01, 40 + count * 50, 40 * 1448 + count * 50 * 10)
+    assert arrivals.total_bytes == pytest.approx(40 * 1448 + 50_000 + 131_072)
+    assert told.total_bytes == pytest.approx(5040 * 1448)  # what they would be taken for
+
+
 def test_bundles_larger_than_any_packet_are_counted_in_bytes() -> None:
     arrivals = Arrivals()
     for count in range(1, 40):

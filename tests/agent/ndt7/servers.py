@@ -8,7 +8,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from socket import SO_LINGER, SOL_SOCKET
+from socket import IPPROTO_TCP, SO_LINGER, SOL_SOCKET, TCP_NODELAY
 
 from linkbell_wire.ndt7 import SUBPROTOCOL, frames
 from linkbell_wire.ndt7.frames import FrameReader, Opcode
@@ -258,5 +258,53 @@ def claims(factor: float, *, age_s: float = 0.0, elapsed: float = 1.0) -> Behavi
             visitor.say(bytes_received=round(received * factor), elapsed_us=round(now * elapsed * 1e6))
             if age_s:
                 await visitor.swallow(60)
+
+    return behave
+
+
+# What would make a line seem faster than it is
+
+TINY_BYTES = 100
+
+
+def dribbles(rate_bps: float, sent: list[tuple[float, int]]) -> Behaviour:
+    """A server whose first segments are large, and all others tiny: ``rate_bps`` in pieces of TINY_BYTES.
+
+    ``sent`` is what had been sent by when, on the loop's clock.
+    """
+
+    async def behave(visitor: Visitor) -> None:
+        await visitor.upgrade()
+        visitor.writer.get_extra_info("socket").setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        visitor.writer.write(frames.header(Opcode.BINARY, 1 << 24) + os.urandom(100_000))
+        total = 100_000
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while total < 1 << 24:
+            await asyncio.sleep(0.002)
+            due = 100_000 + (loop.time() - began) * rate_bps / 8
+            while total < due and not visitor.writer.is_closing():
+                visitor.writer.write(os.urandom(TINY_BYTES))
+                total += TINY_BYTES
+            sent.append((loop.time(), total))
+
+    return behave
+
+
+def talks(rate_bps: float) -> Behaviour:
+    """A server that sends payload for a moment, and then long texts at the same pace, which are none."""
+
+    async def behave(visitor: Visitor) -> None:
+        await visitor.upgrade()
+        binary = frames.header(Opcode.BINARY, 8000) + os.urandom(8000)
+        text = frames.header(Opcode.TEXT, 60_000) + b" " * 60_000
+        loop = asyncio.get_running_loop()
+        began, total = loop.time(), 0
+        while True:
+            message = binary if total < 100_000 else text
+            for start in range(0, len(message), 4000):
+                await asyncio.sleep(max(0.0, began + total * 8 / rate_bps - loop.time()))
+                visitor.writer.write(message[start : start + 4000])
+                total += min(4000, len(message) - start)
 
     return behave

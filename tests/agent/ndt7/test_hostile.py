@@ -82,6 +82,25 @@ async def test_a_server_that_lies_about_the_connection_changes_no_speed(lie: str
     assert result.bps == pytest.approx(received * 8 / result.duration_s, rel=0.4)
 
 
+async def test_tiny_segments_are_not_taken_for_full_ones() -> None:
+    """Eight megabits a second in ten thousand segments; taken for full ones they would be hundreds or thousands."""
+    sent: list[tuple[float, int]] = []
+    result = (await measure(servers.dribbles(8e6, sent), DOWN)).result
+    (first_s, first_bytes), (last_s, last_bytes) = sent[0], sent[-1]
+    true_bps = (last_bytes - first_bytes) * 8 / (last_s - first_s)
+    assert result.bps is not None
+    assert result.bps == pytest.approx(true_bps, rel=0.2)
+    assert result.bytes < last_bytes + (1 << 18)  # which is what could have waited
+
+
+async def test_a_server_that_mostly_talks_gives_no_speed() -> None:
+    """What came was no payload, however much of it there was."""
+    result = (await measure(servers.talks(20e6), DOWN)).result
+    assert result.failure == Failure(operation=Operation.RECEIVE, code=FailureCode.PROTOCOL_ERROR)
+    assert result.bps is None
+    assert result.bytes > 100_000
+
+
 @pytest.mark.parametrize("then", ["hangs", "refuses", "resets"])
 async def test_streams_that_a_server_offers_and_does_not_give_are_done_without(then: str) -> None:
     first = True

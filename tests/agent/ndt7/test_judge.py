@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from linkbell_agent.ndt7 import judge as judging
 from linkbell_agent.ndt7.exchange import Ending
+from linkbell_agent.ndt7.readings import Readings
 from linkbell_agent.ndt7.rules import Caps, Estimate, Sample
 from linkbell_agent.ndt7.stream import Claim
 from linkbell_agent.ndt7.upload import grow
@@ -166,6 +167,8 @@ def test_caps_hold(elapsed_s: float, cost_bytes: int, stop: Stop | None) -> None
 def ruled(estimate: Estimate | None, *claims: Claim, stop: Stop = Stop.STABLE, split: bool = False) -> Ending:
     made = ending(stop, 1.5, 10**6, *claims)
     made.is_ruled, made.estimate, made.is_split, made.started_s = True, estimate, split, 100.0
+    for tick in range(151):  # ten megabits a second, all of it payload
+        made.readings.add(tick / 100, 12_500 * tick)
     return made
 
 
@@ -189,6 +192,37 @@ def test_a_ramp_that_was_cut_short_gives_no_number(stop: Stop) -> None:
 
 def test_a_server_that_ends_early_is_believed_once_the_line_was_seen_full() -> None:
     assert judge(DOWN, ruled(SEEN, stop=Stop.SERVER), 10.0).bps == 8e6
+
+
+@pytest.mark.parametrize(
+    ("read", "room", "is_believed"),
+    [
+        pytest.param(1_000_000, 0, True, id="all of it was read"),
+        pytest.param(801_000, 0, True, id="nearly all"),
+        pytest.param(799_000, 0, False, id="too little"),
+        pytest.param(0, 999_000, False, id="none, and there was not room for all to wait"),
+        pytest.param(0, 1_001_000, True, id="none, but all may have waited behind a lost packet"),
+        pytest.param(400_000, 501_000, True, id="half was read, the rest may have waited"),
+    ],
+)
+def test_a_download_is_no_faster_than_its_payload(read: int, room: int, is_believed: bool) -> None:
+    made = ruled(SEEN)
+    made.readings, made.could_wait_bytes = Readings(), room
+    for elapsed_s, count in [(0.0, 0), (0.5, 300_000), (1.5, 300_000 + read), (1.6, 5_000_000)]:
+        made.readings.add(elapsed_s, count)
+    result = judge(DOWN, made, 10.0)
+    assert (result.bps == 8e6) is is_believed
+    assert (result.failure == Failure(operation=Operation.RECEIVE, code=FailureCode.PROTOCOL_ERROR)) is not is_believed
+
+
+def test_what_was_read_between_two_looks_is_what_the_looks_around_them_say() -> None:
+    readings = Readings()
+    assert readings.most_between(0.0, 1.0) == 0.0
+    for elapsed_s, count in [(0.1, 10), (0.2, 30), (0.3, 70), (0.4, 150)]:
+        readings.add(elapsed_s, count)
+    assert readings.most_between(0.2, 0.3) == 40
+    assert readings.most_between(0.25, 0.35) == 120
+    assert readings.most_between(0.0, 9.0) == 140
 
 
 def together(arrived_s: float, received: int, elapsed_us: int) -> Claim:

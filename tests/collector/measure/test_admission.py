@@ -1,10 +1,10 @@
-"""Slots: never more than the limit, free again however the test ended."""
+"""Slots and rates: never more than the limit, nor than one address's part, free again however the test ended."""
 
 import contextlib
 
 import pytest
 
-from linkbell_collector.measure.admission import NoSlotError, Slots
+from linkbell_collector.measure.admission import AddressBusyError, NoSlotError, RateBudget, Slots
 from linkbell_wire.ndt7 import MAX_STREAMS
 
 
@@ -108,3 +108,69 @@ def test_a_test_that_may_take_longer_is_waited_for_longer() -> None:
         with pytest.raises(NoSlotError) as caught, slots.hold():
             pass
     assert caught.value.retry_after_s == 40
+
+
+# --- one address
+
+
+def test_one_address_has_its_part_of_the_slots_and_others_the_rest() -> None:
+    clock = Hands()
+    slots = Slots(4, 13.0, clock, per_address=2)
+    with contextlib.ExitStack() as tests:
+        tests.enter_context(slots.hold(address="a"))
+        clock.now_s += 3
+        tests.enter_context(slots.hold(address="b"))
+        clock.now_s += 1
+        tests.enter_context(slots.hold(address="a"))
+        with pytest.raises(AddressBusyError) as caught:
+            tests.enter_context(slots.hold(address="a"))
+        assert caught.value.retry_after_s == 9  # when its own first is over
+        tests.enter_context(slots.hold(address="c"))
+        with pytest.raises(NoSlotError) as full:
+            tests.enter_context(slots.hold(address="a"))
+        assert not isinstance(full.value, AddressBusyError)  # nobody would get in
+
+
+def test_streams_of_one_test_count_once_for_their_address() -> None:
+    slots = Slots(4, 13.0, Hands(), per_address=1)
+    with contextlib.ExitStack() as streams:
+        for _ in range(MAX_STREAMS):
+            streams.enter_context(slots.hold("mine", address="a"))
+        with pytest.raises(AddressBusyError):
+            streams.enter_context(slots.hold("another", address="a"))
+    with slots.hold("another", address="a"):
+        assert slots.taken == 1
+
+
+def test_without_a_limit_one_address_may_take_all() -> None:
+    slots = Slots(3, 13.0, Hands(), per_address=0)
+    with slots.hold(address="a"), slots.hold(address="a"), slots.hold(address="a"):
+        assert slots.taken == 3
+
+
+def test_one_address_has_its_part_of_the_rate() -> None:
+    clock = Hands()
+    budget = RateBudget(100e6, 18.0, clock, share=0.5)
+    with contextlib.ExitStack() as checks:
+        checks.enter_context(budget.hold(30e6, address="a"))
+        clock.now_s += 4
+        with pytest.raises(AddressBusyError) as caught:
+            checks.enter_context(budget.hold(30e6, address="a"))
+        assert caught.value.retry_after_s == 14
+        checks.enter_context(budget.hold(20e6, address="a"))
+        checks.enter_context(budget.hold(30e6, address="b"))
+        with pytest.raises(NoSlotError) as full:
+            checks.enter_context(budget.hold(30e6, address="c"))
+        assert not isinstance(full.value, AddressBusyError)
+        assert full.value.retry_after_s == 14
+
+
+def test_one_check_alone_may_be_faster_than_its_address_s_part() -> None:
+    budget = RateBudget(100e6, 18.0, Hands(), share=0.1)
+    with budget.hold(90e6, address="a"):
+        with pytest.raises(AddressBusyError), budget.hold(1e6, address="a"):
+            pass
+        with budget.hold(10e6, address="b"):
+            pass
+    with pytest.raises(NoSlotError), budget.hold(101e6, address="a"):
+        pass

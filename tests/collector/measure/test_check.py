@@ -135,6 +135,18 @@ async def test_checks_share_a_rate_and_leave_the_places_of_tests_alone(start: St
             assert (await tester.ask(handshake("/ndt/v7/download"))).status == 101
 
 
+async def test_checks_of_one_address_may_use_their_part_of_the_rate(start: Start) -> None:
+    timings = Timings(check_s=15.0, check_hard_stop_s=18.0)
+    server = await start(timings=timings, max_check_bps=40e6, max_tests=4, max_tests_per_address=2)
+    async with open_peer(server.port) as one, open_peer(server.port) as two, open_peer(server.port) as three:
+        assert (await one.ask(shake(DOWN))).status == 101
+        assert (await two.ask(shake(DOWN))).status == 101
+        answer = await three.ask(shake(DOWN))
+        assert answer.status == 503
+        assert b"one address" in await three.body(answer)
+        assert (await metrics(server))['linkbell_measure_checks_refused_total{reason="address_busy"}'] == 1
+
+
 async def test_a_client_that_never_closes_is_cut(start: Start) -> None:
     server = await start(timings=QUICK)
     async with open_peer(server.port) as peer:

@@ -97,6 +97,7 @@ async def test_a_port_in_use_is_one_sentence_and_status_1(launch: Launch) -> Non
         ("--listen", "8471"),
         ("--listen", "host:99999"),
         ("--max-tests", "0"),
+        ("--max-tests-per-address", "-1"),
         ("--drain", "-1"),
         ("--drain", "soon"),
         ("--key", "key.pem"),
@@ -116,5 +117,7 @@ def test_the_flags_mean_what_they_say() -> None:
     args = parser.parse_args(["--listen", "[::1]:0", "--max-tests", "3"])
     assert args.listen == ("::1", 0)
     assert args.max_tests == 3
+    assert args.max_tests_per_address is None
+    assert parser.parse_args(["--max-tests-per-address", "0"]).max_tests_per_address == 0
     assert parser.parse_args([]).listen == ("0.0.0.0", 8471)
     assert "--max-tests" in parser.format_help()

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import struct
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,76 @@ async def test_the_test_too_many_is_refused_before_the_upgrade_with_a_time_to_co
         one.send(Opcode.CLOSE, frames.close_payload(1000))
         await one.until_closed()
         assert (await three.ask(handshake(DOWNLOAD_PATH))).status == 101
+
+
+async def test_one_address_cannot_take_all_places_whatever_it_calls_its_tests(start: Start) -> None:
+    server = await start(max_tests=6, max_tests_per_address=2, timings=LONG)
+    async with AsyncExitStack() as stack:
+        for name in "ab":
+            for _ in range(3):  # streams of one test are one test
+                peer = await stack.enter_async_context(open_peer(server.port))
+                path = f"{UPLOAD_PATH}?linkbell_test={name * 16}"
+                assert (await peer.ask(handshake(path))).status == 101
+        late = await stack.enter_async_context(open_peer(server.port))
+        answer = await late.ask(handshake(f"{UPLOAD_PATH}?linkbell_test={'c' * 16}"))
+        assert answer.status == 503
+        assert 30 <= int(answer.headers["retry-after"]) <= 40
+        body = json.loads(await late.body(answer))
+        assert body["code"] == "busy"
+        assert "your address" in body["message"]
+        answer = await late.ask(b"GET /speedtest/latency.txt HTTP/1.1\r\nHost: x\r\nX-Linkbell-Test: d\r\n\r\n")
+        assert answer.status == 503  # by whatever way
+        seen = await metrics(server)
+    assert seen['linkbell_measure_tests_refused_total{reason="address_busy"}'] == 2
+    assert seen['linkbell_measure_tests_refused_total{reason="busy"}'] == 0
+    assert seen["linkbell_measure_max_tests_per_address"] == 2
+
+
+@pytest.mark.parametrize(
+    ("max_tests", "per_address", "tests", "connections", "share"),
+    [
+        pytest.param(10, None, 5, 250, 0.5, id="by default half"),
+        pytest.param(5, None, 3, 150, 0.6, id="rounded up"),
+        pytest.param(2, None, 2, 100, 1.0, id="but two at least"),
+        pytest.param(10, 1, 1, 50, 0.1, id="as told"),
+        pytest.param(10, 30, 30, 1500, 1.0, id="more than there are"),
+        pytest.param(10, 0, 0, 0, 1.0, id="no limit"),
+    ],
+)
+def test_what_one_address_may_have(
+    max_tests: int, per_address: int | None, tests: int, connections: int, share: float
+) -> None:
+    settings = MeasureSettings(max_tests=max_tests, max_tests_per_address=per_address)
+    assert settings.tests_per_address == tests
+    assert settings.connections_per_address == connections
+    assert settings.check_share == pytest.approx(share)
+
+
+async def test_connections_that_ask_for_nothing_keep_out_only_more_of_their_own(start: Start) -> None:
+    server = await start(max_tests_per_address=1, timings=replace(LONG, idle_s=0.5))
+    async with AsyncExitStack() as stack, asyncio.timeout(20):
+        silent = [
+            await stack.enter_async_context(open_peer(server.port))
+            for _ in range(SETTINGS.connections_per_address // SETTINGS.tests_per_address)
+        ]
+        async with open_peer(server.port) as late:
+            assert (await late.reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 ")
+            assert b'"code":"busy"' in await late.reader.read()
+        for peer in silent:
+            assert await peer.reader.read() == b""
+        async with open_peer(server.port) as peer:
+            assert (await peer.ask(handshake(DOWNLOAD_PATH))).status == 101
+            assert (await metrics(server))["linkbell_measure_connections_refused_total"] == 1
+
+
+async def test_a_test_s_connection_is_forgotten_when_it_is_over(start: Start) -> None:
+    server = await start(max_tests_per_address=1)
+    for _ in range(60):
+        async with open_peer(server.port) as peer:
+            assert (await peer.ask(handshake(UPLOAD_PATH))).status == 101
+            peer.send(Opcode.CLOSE, frames.close_payload(1000))
+            await peer.until_closed()
+    assert (await metrics(server))["linkbell_measure_connections_refused_total"] == 0
 
 
 async def test_a_request_that_is_no_handshake_gets_a_helpful_answer(start: Start) -> None:
