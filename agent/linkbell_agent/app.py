@@ -39,7 +39,16 @@ log = logging.getLogger(__name__)
 
 SPOOL_FILE = "spool.db"
 LOCK_FILE = "agent.lock"
-PROBES = Probes(ping=ping, speed=speed)
+
+
+async def _check(request: CheckRequest, context: ProbeContext) -> Record:
+    # Imported late: not every school has a floor to check, and a small box has no memory to spare.
+    from linkbell_agent.probes.check import check
+
+    return await check(request, context)
+
+
+PROBES = Probes(ping=ping, speed=speed, check=_check)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +219,4 @@ async def speed_once(settings: Settings, request: SpeedRequest) -> Record:
 
 async def check_once(settings: Settings, request: CheckRequest) -> Record:
     """Check the floor once, beside a running agent if there is one."""
-    # Imported late: a running agent has no use for it, and on a small box no memory to spare.
-    from linkbell_agent.probes.check import check
-
-    return await check(request, build_context(settings))
+    return await _check(request, build_context(settings))

@@ -1,20 +1,26 @@
 """What to measure: the collector's configuration where there is one, the local settings where not. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC
 from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from linkbell_agent.settings import Settings
+from linkbell_agent.schedule.calendar import SchoolCalendar, find_zone, read_ranges, week_of
+from linkbell_agent.schedule.slots import Kind, Timetable
+from linkbell_agent.settings import CalendarSettings, Settings
 from linkbell_wire.configuration import (
     AgentConfiguration,
+    CalendarConfiguration,
+    CheckConfiguration,
     PingConfiguration,
+    SchoolConfiguration,
     SpeedConfiguration,
     SpeedServer,
     TargetConfiguration,
 )
-from linkbell_wire.words import Engine, Layer, PingMethod, ServerScope
+from linkbell_wire.words import Direction, Engine, Layer, PingMethod, ServerScope
 
 T = TypeVar("T")
 
@@ -40,6 +46,21 @@ class Plan:
     speed_full: bool
     servers: tuple[SpeedServer, ...]
     speed_engine: Engine = Engine.NDT7
+    calendar: SchoolCalendar = field(default_factory=SchoolCalendar)
+    check_interval_s: float = 1800.0
+    floors: Mapping[Direction, float] = field(default_factory=dict)
+    """In bits per second, of the directions that are checked: none if checks are off or no floor is known."""
+
+    def timetable(self, kind: Kind) -> Timetable | None:
+        """Return when tests of that kind run, None if they do not."""
+        if kind is Kind.SPEED:
+            return Timetable(kind, self.calendar, per_day=self.speed_per_day) if self.speed_enabled else None
+        direction = Direction.DOWNLOAD if kind is Kind.CHECK_DOWNLOAD else Direction.UPLOAD
+        if direction not in self.floors:
+            return None
+        # One record says that a school is closed, for both directions.
+        says_closed = direction is next(iter(self.floors))
+        return Timetable(kind, self.calendar, interval_s=self.check_interval_s, says_closed=says_closed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +80,9 @@ def make_plan(settings: Settings, configuration: AgentConfiguration | None, surr
     targets.update((target.name, target) for target in configured)
     ping = remote.ping or PingConfiguration()
     speed = remote.speed or SpeedConfiguration()
+    check = remote.check or CheckConfiguration()
+    wanted = _first(check.directions, settings.check.directions)
+    checked = _first(check.enabled, True) and settings.check.enabled
     return Plan(
         targets=tuple(targets.values()),
         ping_interval_s=_first(ping.interval_s, settings.ping.interval_s),
@@ -73,7 +97,33 @@ def make_plan(settings: Settings, configuration: AgentConfiguration | None, surr
             mlab_consent=settings.speed.mlab_consent or bool(speed.mlab_consent),
         ),
         speed_engine=settings.speed.engine,
+        calendar=make_calendar(remote, settings.calendar),
+        check_interval_s=_first(check.interval_s, settings.check.interval_s),
+        floors=_floors(remote.school, wanted) if checked else {},
     )
+
+
+def make_calendar(remote: AgentConfiguration, local: CalendarSettings) -> SchoolCalendar:
+    """Merge, part by part. A zone this box does not know counts as none, and none at all is UTC."""
+    calendar = remote.calendar or CalendarConfiguration()
+    named = "UTC" if remote.school is None else remote.school.timezone
+    # UTC is also what a collector says that knows no better, and then the box's own setting may.
+    names = (None if named == "UTC" else named, local.timezone)
+    zones = (find_zone(name) for name in names if name is not None)
+    return SchoolCalendar(
+        zone=next((zone for zone in zones if zone is not None), UTC),
+        week=week_of(_first(calendar.weekdays, local.weekdays), _first(calendar.hours, local.hours)),
+        holidays=read_ranges(_first(calendar.holidays, local.holidays)),
+        terms=read_ranges(_first(calendar.terms, local.terms)),
+    )
+
+
+def _floors(school: SchoolConfiguration | None, directions: Sequence[Direction]) -> dict[Direction, float]:
+    if school is None:
+        return {}
+    known = {Direction.DOWNLOAD: school.download_floor_bps, Direction.UPLOAD: school.upload_floor_bps}
+    floors = ((direction, known[direction]) for direction in Direction if direction in directions)
+    return {direction: floor_bps for direction, floor_bps in floors if floor_bps}
 
 
 def is_mlab(url: str) -> bool:

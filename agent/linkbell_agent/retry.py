@@ -7,6 +7,10 @@ FIRST_CEILING_S = 2.0
 LONGEST_CEILING_S = 300.0
 LONGEST_RETRY_AFTER_S = 3600.0
 
+FIRST_WAIT_IN_SLOT_S = 120.0
+MAX_ATTEMPTS_IN_SLOT = 3
+LONGEST_WAIT_IN_SLOT_S = 1.5 * LONGEST_RETRY_AFTER_S
+
 
 class Backoff:
     """Exponential backoff with full jitter: a wait is uniform between 0 and a ceiling that doubles.
@@ -53,3 +57,13 @@ def retry_after_s(header: str | None, now_unix_s: float) -> float | None:
     if not seconds >= 0:
         return 0.0
     return min(seconds, LONGEST_RETRY_AFTER_S)
+
+
+def wait_in_slot_s(attempts: int, share: float, asked_s: float | None = None) -> float:
+    """Return how long to wait after so many failed tests of a slot: 2, 4, 8 … minutes, up to half more or less.
+
+    ``share``, 0 to under 1, says where in that range. A server that asked for longer gets it, and up to half more, so
+    that those it sent away do not come back together; an hour at most is granted.
+    """
+    wait_s = FIRST_WAIT_IN_SLOT_S * 2.0 ** (attempts - 1) * (0.5 + share)
+    return wait_s if asked_s is None else max(wait_s, min(asked_s, LONGEST_RETRY_AFTER_S) * (1 + share / 2))

@@ -9,18 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from linkbell_agent.configuration import Outcome
+from linkbell_agent.done_file import DoneFile
 from linkbell_agent.link import CollectorLink, report
 from linkbell_agent.plan import Plan
-from linkbell_agent.probes.base import PingRequest, Probe, ProbeContext, SpeedRequest
+from linkbell_agent.probes.base import CheckRequest, PingRequest, Probe, ProbeContext, SpeedRequest
 from linkbell_agent.retry import Backoff
+from linkbell_agent.rounds import Asked, Rounds, Work
 from linkbell_agent.schedule import phase
-from linkbell_agent.slots import SpeedSlots
+from linkbell_agent.schedule.slots import Kind
 from linkbell_agent.spool import Spool
 from linkbell_wire.configuration import TargetConfiguration
 from linkbell_wire.failures import Failure, FailureCode, Operation
-from linkbell_wire.records import EventRecord, PingRecord, Record, SkipRecord
+from linkbell_wire.records import EventRecord, PingRecord, Record
 from linkbell_wire.version import __version__
-from linkbell_wire.words import EventName, Layer, PingMethod, SkipReason, Trigger
+from linkbell_wire.words import Direction, EventName, Layer, PingMethod, Trigger
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,6 @@ FLUSH_INTERVAL_S = 10.0
 FAULT_WAIT_S = 60.0
 LAST_SEND_S = 1.5
 STOP_LIMIT_S = 4.0
-FIRST_TEST_DELAY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Probes:
 
     ping: Probe[PingRequest]
     speed: Probe[SpeedRequest]
+    check: Probe[CheckRequest] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Runner:
         self._spool, self._link = keeping
         self._options = options
         self._on_record = options.on_record
-        self._slots = SpeedSlots(context.clock, options.state, options.seed, plan)
+        self._done = DoneFile(options.state, context.clock.monotonic)
         self._line = asyncio.Lock()
         """Held by whatever loads or times the line: a ping during a speed test would blame the line for the test."""
         self._stopped = asyncio.Event()
@@ -88,6 +90,7 @@ class Runner:
         loops = (
             self._ping_for_ever,
             self._test_for_ever,
+            *((self._check_downloads_for_ever, self._check_uploads_for_ever) if self._probes.check else ()),
             self._flush_for_ever,
             self._report_for_ever,
             self._configure_for_ever,
@@ -157,32 +160,57 @@ class Runner:
         self._keep(await self._probes.ping(PingRequest(target, count=count), self._context))
 
     async def _test_for_ever(self) -> None:
-        if self._options.speed_now or (self._plan().speed_enabled and self._slots.done is None):
-            # A new installation shows its first number at once. Later ones wait for their moment, or every power cut
-            # in a village would be followed by all its schools testing together.
-            await asyncio.sleep(FIRST_TEST_DELAY_S)
-            await self._test()
-        while True:
-            await self._slots.wait_for_next()
-            await self._test()
-
-    async def _test(self) -> None:
-        plan, slot = self._plan(), self._slots.current()
-        if plan.servers:
-            request = SpeedRequest(
-                plan.servers,
-                Trigger.SLOT,
-                max_duration_s=plan.speed_max_duration_s,
-                max_bytes=plan.speed_max_bytes,
-                full=plan.speed_full,
-                engine=plan.speed_engine,
+        await self._rounds(
+            Work(
+                Kind.SPEED,
+                lambda: self._plan().timetable(Kind.SPEED),
+                lambda: bool(self._plan().servers),
+                self._measure_speed,
+                first_at_once=True,
+                now=self._options.speed_now,
             )
-            async with self._line:
-                record: Record = await self._probes.speed(request, self._context)
-        else:
-            record = SkipRecord(**self._context.stamp(), skipped="speed", reason=SkipReason.NO_SERVER)
-        self._keep(record)
-        self._slots.mark_done(slot, tested=bool(plan.servers))
+        ).run()
+
+    async def _check_downloads_for_ever(self) -> None:
+        await self._check_for_ever(Kind.CHECK_DOWNLOAD, Direction.DOWNLOAD)
+
+    async def _check_uploads_for_ever(self) -> None:
+        await self._check_for_ever(Kind.CHECK_UPLOAD, Direction.UPLOAD)
+
+    async def _check_for_ever(self, kind: Kind, direction: Direction) -> None:
+        await self._rounds(
+            Work(
+                kind,
+                lambda: self._plan().timetable(kind),
+                lambda: bool(self._plan().servers),
+                lambda asked: self._measure_floor(direction, asked),
+            )
+        ).run()
+
+    def _rounds(self, work: Work) -> Rounds:
+        return Rounds(work, self._context, self._done, self._options.seed, self._keep)
+
+    async def _measure_speed(self, asked: Asked) -> Record:
+        plan = self._plan()
+        request = SpeedRequest(
+            plan.servers,
+            Trigger.SLOT,
+            max_duration_s=plan.speed_max_duration_s,
+            max_bytes=plan.speed_max_bytes,
+            full=plan.speed_full,
+            engine=plan.speed_engine,
+            on_busy=asked,
+        )
+        async with self._line:
+            return await self._probes.speed(request, self._context)
+
+    async def _measure_floor(self, direction: Direction, asked: Asked) -> Record:
+        plan, probe = self._plan(), self._probes.check
+        assert probe is not None
+        floor_bps = plan.floors[direction]
+        request = CheckRequest(plan.servers, Trigger.SLOT, floor_bps, direction, on_busy=asked)
+        async with self._line:
+            return await probe(request, self._context)
 
     async def _flush_for_ever(self) -> None:
         while True:

@@ -18,9 +18,9 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from linkbell_wire import fields
+from linkbell_wire import calendar, fields
 from linkbell_wire.configuration import MAX_TARGETS, SpeedServer, TargetConfiguration
-from linkbell_wire.words import Engine
+from linkbell_wire.words import Direction, Engine
 
 DEFAULT_FILE = Path("/etc/linkbell/agent.toml")
 ENVIRONMENT_PREFIX = "LINKBELL_AGENT_"
@@ -35,6 +35,18 @@ class SettingsError(Exception):
 
 def _is_address(value: str) -> str:
     ipaddress.ip_address(value)  # its ValueError says what is wrong
+    return value
+
+
+def _is_zone(value: str) -> str:
+    # Imported late: most boxes are told their zone by the collector.
+    from linkbell_agent.schedule.calendar import find_zone, known_zones
+
+    if find_zone(value) is None:
+        cities = {zone.rpartition("/")[2].lower(): zone for zone in sorted(known_zones())}
+        near = difflib.get_close_matches(value.rpartition("/")[2].lower(), cities, n=1, cutoff=0.7)
+        hint = f"Did you mean {cities[near[0]]}?" if near else "Write it like Asia/Almaty."
+        raise ValueError(f"{value} is no time zone this box knows. {hint}")
     return value
 
 
@@ -78,7 +90,9 @@ class SpeedSettings(_Section):
 
     enabled: bool = Field(True, description="Whether full speed tests run by themselves.")
     engine: Engine = Field(Engine.NDT7, description="What measures: ndt7, or ookla (speedtest-cli, an extra).")
-    per_day: int = Field(3, ge=1, le=288, description="Tests a day, each at a random moment of its part of the day.")
+    per_day: int = Field(
+        3, ge=1, le=288, description="Tests a day, each at a random moment of its part of the school's hours."
+    )
     max_duration_s: float = Field(10.0, ge=1, le=15, description="Longest time per direction, in seconds.")
     max_bytes: int | None = Field(
         None, ge=100_000, le=10**11, description="Most bytes per direction; none when not set."
@@ -95,6 +109,45 @@ class SpeedSettings(_Section):
         default_factory=list,
         max_length=8,
         description="Measurement servers, best first; else the collector names them.",
+    )
+
+
+class CheckSettings(_Section):
+    """Floor checks."""
+
+    enabled: bool = Field(True, description="Whether floor checks run by themselves, where a floor is known.")
+    interval_s: float = Field(
+        1800.0, ge=60, le=86_400, description="Seconds of school hours from one floor check to the next, on average."
+    )
+    directions: list[Direction] = Field(
+        default_factory=lambda: [Direction.DOWNLOAD],
+        max_length=2,
+        description="Directions that are checked: download, upload, or both.",
+    )
+
+
+class CalendarSettings(_Section):
+    """When the school is open, where the collector does not say."""
+
+    timezone: Annotated[str, AfterValidator(_is_zone)] | None = Field(
+        None, description="Time zone of the school, such as Asia/Almaty, where the collector names none; else UTC."
+    )
+    weekdays: calendar.WeekdaysText = Field(
+        "mon-fri", description="School days: mon-fri, mon-sat, sun-thu, or mon,wed,fri."
+    )
+    hours: calendar.HoursText = Field(
+        "08:00-18:00",
+        description="Opening hours, such as 08:00-13:00, 14:00-19:00; sat 08:00-13:00. Past midnight is 18:00-01:00.",
+    )
+    holidays: list[calendar.DaysText] = Field(
+        default_factory=list,
+        max_length=calendar.MAX_DAYS_ENTRIES,
+        description="Days without school: 2026-03-22, or 2026-03-21/2026-03-29 with both ends included.",
+    )
+    terms: list[calendar.DaysText] = Field(
+        default_factory=list,
+        max_length=calendar.MAX_DAYS_ENTRIES,
+        description="Days that are in a term, written like holidays; empty is all of the year.",
     )
 
 
@@ -139,6 +192,8 @@ class Settings(_Section):
     uplink: UplinkSettings = Field(default_factory=UplinkSettings, description="The way out that is measured.")
     ping: PingSettings = Field(default_factory=PingSettings, description="Pings.")
     speed: SpeedSettings = Field(default_factory=SpeedSettings, description="Full speed tests.")
+    check: CheckSettings = Field(default_factory=CheckSettings, description="Floor checks.")
+    calendar: CalendarSettings = Field(default_factory=CalendarSettings, description="When the school is open.")
     report: ReportSettings = Field(default_factory=ReportSettings, description="Sending to the collector.")
     spool: SpoolSettings = Field(default_factory=SpoolSettings, description="Keeping what is not acknowledged.")
 
@@ -292,7 +347,8 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str
         if problem["type"] == "extra_forbidden":
             yield f"{where}: {key} is not a setting.{_nearest_in_section(location)}"
         else:
-            yield f"{where}: {key}: {problem['msg'][:1].lower()}{problem['msg'][1:]}."
+            message = problem["msg"][:1].lower() + problem["msg"][1:]
+            yield f"{where}: {key}: {message}{'' if message.endswith(('.', '?')) else '.'}"
 
 
 def _nearest_in_section(location: Sequence[str]) -> str:

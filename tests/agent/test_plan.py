@@ -1,14 +1,31 @@
 """The plan: the collector's wishes where there are any, the local settings where not, the box's own layers always."""
 
+from datetime import date
 from typing import Any
 
 import pytest
 
 from linkbell_agent.plan import Plan, Surroundings, is_mlab, make_plan
-from linkbell_agent.settings import ServerSettings, Settings, SpeedSettings, TargetSettings
-from linkbell_wire.configuration import AgentConfiguration, PingConfiguration, SpeedConfiguration, SpeedServer
+from linkbell_agent.schedule.slots import Kind
+from linkbell_agent.settings import (
+    CalendarSettings,
+    CheckSettings,
+    ServerSettings,
+    Settings,
+    SpeedSettings,
+    TargetSettings,
+)
+from linkbell_wire.configuration import (
+    AgentConfiguration,
+    CalendarConfiguration,
+    CheckConfiguration,
+    PingConfiguration,
+    SchoolConfiguration,
+    SpeedConfiguration,
+    SpeedServer,
+)
 from linkbell_wire.configuration import TargetConfiguration as Target
-from linkbell_wire.words import Engine, Layer
+from linkbell_wire.words import Direction, Engine, Layer
 
 HERE = Surroundings(gateway="192.0.2.1", nameservers=["192.0.2.53"], collector="https://collector.example")
 NOWHERE = Surroundings(gateway=None, nameservers=[], collector=None)
@@ -125,3 +142,68 @@ def test_mlabs_servers_are_known_by_their_names(url: str, answer: bool) -> None:
 def test_the_engine_is_the_boxs_own_choice() -> None:
     assert plan().speed_engine is Engine.NDT7
     assert plan(speed=SpeedSettings(engine=Engine.OOKLA)).speed_engine is Engine.OOKLA
+
+
+ALMATY = SchoolConfiguration(id="s-1", name="School 1", timezone="Asia/Almaty", download_floor_bps=8e6)
+
+
+@pytest.mark.parametrize(
+    ("remote", "local", "zone"),
+    [
+        (None, None, "UTC"),
+        (None, "Europe/Berlin", "Europe/Berlin"),
+        ("Asia/Almaty", "Europe/Berlin", "Asia/Almaty"),
+        ("UTC", "Europe/Berlin", "Europe/Berlin"),
+        ("Mars/Olympus", "Europe/Berlin", "Europe/Berlin"),
+        ("Mars/Olympus", None, "UTC"),
+    ],
+)
+def test_the_zone_is_the_collectors_else_the_boxs_own_else_utc(
+    remote: str | None, local: str | None, zone: str
+) -> None:
+    school = None if remote is None else ALMATY.model_copy(update={"timezone": remote})
+    merged = plan(remote=AgentConfiguration(school=school), calendar=CalendarSettings(timezone=local))
+    assert str(merged.calendar.zone) == zone
+
+
+def test_the_calendar_is_merged_part_by_part() -> None:
+    local = CalendarSettings(hours="09:00-15:00", holidays=["2026-12-16"], terms=["2026-09-01/2027-05-25"])
+    remote = CalendarConfiguration(weekdays="mon-sat", holidays=["2026-12-17"], terms=[])
+    calendar = plan(remote=AgentConfiguration(calendar=remote), calendar=local).calendar
+    open_days = [day for day in range(14, 21) if calendar.open_spans(date(2026, 12, day))]
+    assert open_days == [14, 15, 16, 18, 19]
+    assert [span.start.hour for span in calendar.open_spans(date(2026, 12, 19))] == [9]
+    assert calendar.is_school_day(date(2027, 7, 1)), "the collector says that it always is term"
+
+
+@pytest.mark.parametrize(
+    ("local", "remote", "checked"),
+    [
+        ({}, None, [Kind.CHECK_DOWNLOAD]),
+        ({}, CheckConfiguration(directions=[Direction.UPLOAD, Direction.DOWNLOAD]), [Kind.CHECK_DOWNLOAD]),
+        ({"enabled": False}, CheckConfiguration(enabled=True), []),
+        ({}, CheckConfiguration(enabled=False), []),
+        ({"directions": [Direction.UPLOAD]}, None, []),
+    ],
+)
+def test_floors_are_checked_where_they_are_known_and_wanted(
+    local: dict[str, Any], remote: CheckConfiguration | None, checked: list[Kind]
+) -> None:
+    merged = plan(remote=AgentConfiguration(school=ALMATY, check=remote), check=CheckSettings(**local))
+    assert [kind for kind in (Kind.CHECK_DOWNLOAD, Kind.CHECK_UPLOAD) if merged.timetable(kind)] == checked
+    assert plan().timetable(Kind.CHECK_DOWNLOAD) is None, "no floor is known without a collector"
+
+
+def test_one_of_two_directions_says_that_the_school_is_closed() -> None:
+    both = ALMATY.model_copy(update={"upload_floor_bps": 2e6})
+    check = CheckConfiguration(interval_s=600, directions=[Direction.DOWNLOAD, Direction.UPLOAD])
+    merged = plan(remote=AgentConfiguration(school=both, check=check))
+    tables = [merged.timetable(kind) for kind in (Kind.CHECK_DOWNLOAD, Kind.CHECK_UPLOAD)]
+    assert [(table.interval_s, table.says_closed) for table in tables if table] == [(600, True), (600, False)]
+
+
+def test_full_tests_have_a_timetable_unless_they_are_off() -> None:
+    table = plan(speed={"per_day": 5}).timetable(Kind.SPEED)
+    assert table is not None
+    assert table.per_day == 5
+    assert plan(speed={"enabled": False}).timetable(Kind.SPEED) is None

@@ -14,21 +14,24 @@ from pydantic import SecretStr
 from linkbell_agent.clock import SystemClock
 from linkbell_agent.collector_api import HttpReply
 from linkbell_agent.configuration import ConfigurationKeeper
+from linkbell_agent.done_file import DoneFile
 from linkbell_agent.identity import Identity, write_identity
 from linkbell_agent.link import CollectorLink, Connected
 from linkbell_agent.net import Uplink
 from linkbell_agent.plan import Plan
-from linkbell_agent.probes.base import PingRequest, ProbeContext, SpeedRequest
+from linkbell_agent.probes.base import CheckRequest, PingRequest, ProbeContext, SpeedRequest
 from linkbell_agent.retry import Backoff
 from linkbell_agent.runner import Probes, Runner, RunnerOptions
-from linkbell_agent.schedule import slot_at
+from linkbell_agent.schedule.calendar import ALWAYS_OPEN, SchoolCalendar
+from linkbell_agent.schedule.done import Done
+from linkbell_agent.schedule.slots import Agenda, Kind, present
 from linkbell_agent.sender import Sender
 from linkbell_agent.spool import Limits, Spool
 from linkbell_agent.spool_file import SpoolFile
 from linkbell_wire.configuration import SpeedServer, TargetConfiguration
 from linkbell_wire.failures import FailureCode
-from linkbell_wire.records import EventRecord, PingRecord, Record, SkipRecord, SpeedRecord, SpeedResult
-from linkbell_wire.words import Engine, EventName, Layer, PingMethod, SkipReason, Stop, Trigger
+from linkbell_wire.records import CheckRecord, EventRecord, PingRecord, Record, SkipRecord, SpeedRecord, SpeedResult
+from linkbell_wire.words import Direction, Engine, EventName, Layer, PingMethod, SkipReason, Stop, Trigger
 from tests.agent.fakes import ToldCollector, reply, settle_all
 
 GATEWAY = TargetConfiguration(name="gateway", layer=Layer.GATEWAY, host="192.0.2.1")
@@ -42,6 +45,7 @@ PLAN = Plan(
     speed_max_bytes=None,
     speed_full=False,
     servers=(SpeedServer(url="ws://192.0.2.7:8471"),),
+    calendar=ALWAYS_OPEN,
 )
 
 
@@ -149,6 +153,16 @@ async def working(
             await task
 
 
+def keep_served(folder: Path) -> None:
+    """Leave behind what an agent leaves that has tested in the present slot."""
+    moment = SystemClock().now()
+    timetable = PLAN.timetable(Kind.SPEED)
+    assert timetable is not None
+    slot = Agenda("agent-1", "main", timetable).current(present(moment.wall, moment.boottime_s, "boot"))
+    assert slot is not None
+    DoneFile(folder, time.monotonic).put("main/speed", Done().begun(slot).served(slot), soon=True)
+
+
 def kinds(records: list[Record], kind: type[Record]) -> list[Record]:
     return [record for record in records if isinstance(record, kind)]
 
@@ -179,8 +193,7 @@ async def test_a_new_installation_tests_at_once_and_never_pings_under_its_own_lo
 
 
 async def test_a_box_that_tested_before_waits_for_its_moment(tmp_path: Path) -> None:
-    clock = SystemClock()
-    (tmp_path / "speed-slot").write_text(slot_at(clock.now().wall, PLAN.speed_per_day).key)
+    keep_served(tmp_path)
     line = Line(0)
     async with working(tmp_path, PLAN, Probes(line.ping, line.speed)) as bench:
         await bench.until(lambda records: len(kinds(records, PingRecord)) >= 30)
@@ -188,7 +201,7 @@ async def test_a_box_that_tested_before_waits_for_its_moment(tmp_path: Path) -> 
 
 
 async def test_speed_now_tests_whatever_the_schedule_says(tmp_path: Path) -> None:
-    (tmp_path / "speed-slot").write_text("2020-01-01/0of3")
+    keep_served(tmp_path)
     line = Line(0)
     plan = replace(PLAN, speed_enabled=False)
     async with working(tmp_path, plan, Probes(line.ping, line.speed), speed_now=True) as bench:
@@ -202,7 +215,7 @@ async def test_without_a_server_the_test_is_a_recorded_skip(tmp_path: Path) -> N
     skip = kinds(bench.records, SkipRecord)[0]
     assert isinstance(skip, SkipRecord)
     assert (skip.skipped, skip.reason) == ("speed", SkipReason.NO_SERVER)
-    assert not (tmp_path / "speed-slot").exists(), "the first real test is still to come"
+    assert not DoneFile(tmp_path, time.monotonic).get("main/speed").ever, "the first real test is still to come"
 
 
 async def test_a_box_without_a_default_route_reports_its_gateway_down(tmp_path: Path) -> None:
@@ -291,3 +304,47 @@ async def test_the_first_ping_comes_at_once_and_the_next_at_a_moment_of_the_agen
         assert time.monotonic() - began < 1.5
         await asyncio.sleep(0.5)
     assert len(kinds(bench.records, PingRecord)) == 1
+
+
+class CheckedLine(Line):
+    """A line whose floor is checked too, and that notices two tests at a time."""
+
+    overlaps = 0
+
+    async def speed(self, request: SpeedRequest, context: ProbeContext) -> Record:
+        self.overlaps += self.is_loaded
+        return await super().speed(request, context)
+
+    async def check(self, request: CheckRequest, context: ProbeContext) -> Record:
+        self.overlaps += self.is_loaded
+        self.is_loaded = True
+        await asyncio.sleep(self.duration_s)
+        self.is_loaded = False
+        return CheckRecord(
+            **context.stamp(),
+            server=request.servers[0].url,
+            direction=request.direction,
+            trigger=request.trigger,
+            floor_bps=request.floor_bps,
+            passed=True,
+            sure=True,
+            bps=request.floor_bps,
+            bytes=1000,
+            duration_s=1,
+        )
+
+
+async def test_floors_are_checked_and_no_two_tests_run_at_once(tmp_path: Path) -> None:
+    line = CheckedLine(0.3)
+    floors = {Direction.DOWNLOAD: 8e6, Direction.UPLOAD: 2e6}
+    # Open for three minutes from this one on, with a slot of two seconds each.
+    now = SystemClock().now().wall
+    start = now.hour * 60 + now.minute
+    hours = SchoolCalendar(week=(((start, start + 3),),) * 7)
+    plan = replace(PLAN, calendar=hours, floors=floors, check_interval_s=2.0, ping_interval_s=3600.0)
+    async with working(tmp_path, plan, Probes(line.ping, line.speed, line.check)) as bench:
+        await bench.until(lambda records: len(kinds(records, CheckRecord)) >= 6 and kinds(records, SpeedRecord))
+    directions = {record.direction for record in bench.records if isinstance(record, CheckRecord)}
+    assert directions == set(Direction)
+    assert line.overlaps == 0
+    assert line.pings_under_load == 0

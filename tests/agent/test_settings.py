@@ -85,6 +85,23 @@ def test_a_list_in_the_collectors_shape_cannot_come_from_one_string() -> None:
         ("[speed]\nservers = [{ url = 'ftp://x' }]", "speed.servers.0.url"),
         ("[speed]\nservers = [{ url = 'ws://x:99999' }]", "a port from 1 to 65535"),
         ("log_level = 'loud'", "log_level"),
+        (
+            "[calendar]\ntimezone = 'Asia/Almati'",
+            "Asia/Almati is no time zone this box knows. Did you mean Asia/Almaty?",
+        ),
+        ("[calendar]\ntimezone = 'Almaty'", "Almaty is no time zone this box knows. Did you mean Asia/Almaty?"),
+        (
+            "[calendar]\ntimezone = 'asia/almaty'",
+            "asia/almaty is no time zone this box knows. Did you mean Asia/Almaty?",
+        ),
+        ("[calendar]\ntimezone = 'UTC+5'", "UTC+5 is no time zone this box knows."),
+        ("[calendar]\nhours = '8-18'", "calendar.hours: value error, '8-18' are no hours: write them like 08:00-18:00"),
+        (
+            "[calendar]\nweekdays = 'mon-fry'",
+            "calendar.weekdays: value error, 'fry' is no weekday: write them like mon-fri",
+        ),
+        ("[calendar]\nholidays = ['2026-02-29']", "calendar.holidays.0: value error, '2026-02-29' is no day there is"),
+        ("[check]\ndirections = ['sideways']", "check.directions.0"),
         ("[ping\ncount = 3", "is not TOML"),
     ],
 )

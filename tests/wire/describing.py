@@ -10,7 +10,7 @@ import linkbell_wire.configuration
 import linkbell_wire.enrolment
 import linkbell_wire.errors
 import linkbell_wire.records
-from linkbell_wire import fields
+from linkbell_wire import calendar, fields
 from linkbell_wire.enrolment import Secret
 from linkbell_wire.fields import WireModel
 
@@ -52,6 +52,9 @@ _NAMED: list[tuple[Schema, str]] = [
     (_schema_of(fields.Url), "URL"),
     (_schema_of(Secret), "secret"),
     (_schema_of(fields.Timestamp), "time"),
+    (_schema_of(calendar.WeekdaysText), "weekdays"),
+    (_schema_of(calendar.HoursText), "hours"),
+    (_schema_of(calendar.DaysText), "days"),
     ({"type": "string", "format": "uuid"}, "UUID"),
     ({"type": "boolean"}, "true or false"),
     ({"type": "null"}, "null"),

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from linkbell_wire import fields, words
+from linkbell_wire import calendar, fields, words
 from linkbell_wire.fields import WireModel
 
 MAX_TARGETS = 32
@@ -51,6 +51,26 @@ class SpeedConfiguration(WireModel):
     mlab_consent: bool | None = None
 
 
+class CheckConfiguration(WireModel):
+    """Floor checks: one in each ``interval_s`` of the school's hours, in each direction whose floor is known."""
+
+    enabled: bool | None = None
+    interval_s: Annotated[float, Field(ge=60, le=86_400)] | None = None
+    directions: Annotated[list[words.Direction], Field(max_length=2)] | None = None
+
+
+class CalendarConfiguration(WireModel):
+    """When the school is open, in its own time zone: tests run then. Without ``terms`` it always is term.
+
+    How weekdays, hours and days are written is in :mod:`linkbell_wire.calendar`.
+    """
+
+    weekdays: calendar.WeekdaysText | None = None
+    hours: calendar.HoursText | None = None
+    holidays: Annotated[list[calendar.DaysText], Field(max_length=calendar.MAX_DAYS_ENTRIES)] | None = None
+    terms: Annotated[list[calendar.DaysText], Field(max_length=calendar.MAX_DAYS_ENTRIES)] | None = None
+
+
 class SchoolConfiguration(WireModel):
     """What the agent should know of its own school."""
 
@@ -69,6 +89,8 @@ class AgentConfiguration(WireModel):
     targets: Annotated[list[TargetConfiguration], Field(max_length=MAX_TARGETS)] | None = None
     ping: PingConfiguration | None = None
     speed: SpeedConfiguration | None = None
+    check: CheckConfiguration | None = None
+    calendar: CalendarConfiguration | None = None
 
     @model_validator(mode="after")
     def _target_names_are_unique(self) -> Self:

@@ -153,6 +153,7 @@ class SkipReason(StrEnum):
     OFFLINE = "offline"
     DISABLED = "disabled"
     NO_SERVER = "no_server"
+    MISSED = "missed"
 
 
 class ClockQuality(StrEnum):

@@ -11,7 +11,7 @@ from linkbell_agent.floor.judge import Answer, judge
 from linkbell_agent.floor.upload import FloorUpload
 from linkbell_agent.ndt7.connection import open_test
 from linkbell_agent.ndt7.endpoint import Endpoint
-from linkbell_agent.ndt7.upgrade import Upgrade
+from linkbell_agent.ndt7.upgrade import ServerBusy, Upgrade
 from linkbell_agent.net import Uplink
 from linkbell_wire import floor
 from linkbell_wire.version import __version__
@@ -26,7 +26,10 @@ _EXCHANGES = {Direction.DOWNLOAD: FloorDownload, Direction.UPLOAD: FloorUpload}
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one server. ``admitted`` says that it took the check, however that went."""
+    """What came of one server. ``admitted`` says that it took the check, however that went.
+
+    ``retry_after_s`` is for how long a busy one asked to be left alone.
+    """
 
     answer: Answer
     admitted: bool
@@ -34,6 +37,7 @@ class Outcome:
     duration_s: float = 0.0
     rtt_idle_s: float | None = None
     sender: SenderState | None = None
+    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ class FloorClient:
         try:
             opened = await open_test(_upgrade(endpoint, direction, floor_bps), self.uplink)
         except NetworkFailure as error:
-            return Outcome(Answer(failure=error.failure), admitted=False)
+            retry_after_s = error.retry_after_s if isinstance(error, ServerBusy) else None
+            return Outcome(Answer(failure=error.failure), admitted=False, retry_after_s=retry_after_s)
         limits = Limits(floor_bps, opened.rtt_idle_s or USUAL_RTT_S, max_duration_s)
         exchange = _EXCHANGES[direction](opened.connection, limits, self.monotonic)
         ending: Ending = await exchange.run(opened.first_bytes)

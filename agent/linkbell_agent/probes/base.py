@@ -56,6 +56,14 @@ class PingRequest:
     timeout_s: float = 2.0
 
 
+OnBusy = Callable[[float], None]
+"""Told for how many seconds a server that has no place asked to be left alone."""
+
+
+def _ignore(seconds: float) -> None:
+    """Nobody wants to know."""
+
+
 IDLE_S = 1.0
 """Ten round trips, and what others send meanwhile."""
 
@@ -77,6 +85,7 @@ class SpeedRequest:
     full: bool = False
     engine: Engine = Engine.NDT7
     idle_s: float = IDLE_S
+    on_busy: OnBusy = _ignore
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,7 @@ class CheckRequest:
     floor_bps: float
     direction: Direction = Direction.DOWNLOAD
     max_duration_s: float = floor.MAX_DURATION_S
+    on_busy: OnBusy = _ignore
 
 
 RequestT_contra = TypeVar("RequestT_contra", contravariant=True)

@@ -40,6 +40,8 @@ async def check(request: CheckRequest, context: ProbeContext) -> CheckRecord:
         attempt = _Attempt(endpoint, scope, outcome)
         if outcome.admitted:
             break
+    if outcome.retry_after_s is not None:
+        request.on_busy(outcome.retry_after_s)
     return _record(attempt, request, context)
 
 

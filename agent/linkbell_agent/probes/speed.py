@@ -72,6 +72,9 @@ async def ndt7(request: SpeedRequest, context: ProbeContext) -> SpeedRecord:
         attempt = _Attempt(endpoint, scope, await _try(client, endpoint, directions, caps))
         if attempt.admitted:
             break
+    asked_s = attempt.outcomes[directions[0]].retry_after_s
+    if asked_s is not None:
+        request.on_busy(asked_s)
     return _record(attempt, watcher.seen(), request, context)
 
 
