@@ -127,6 +127,7 @@ PURE = {
     "linkbell_agent.retry",
     "linkbell_agent.round_trips",
     "linkbell_agent.schedule",
+    "linkbell_agent.turns",
     "linkbell_agent.ndt7.held_back",
     "linkbell_agent.watch.conclude",
     "linkbell_agent.watch.latency",

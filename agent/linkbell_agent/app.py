@@ -135,6 +135,7 @@ def _connect(settings: Settings, identity: Identity, spool: Spool, context: Prob
         context.clock,
         Backoff(random.SystemRandom()),
         batch_records=settings.report.batch_records,
+        max_share=settings.report.max_share,
     )
     keeper = ConfigurationKeeper(configurations, credential, settings.state)
     return Connected(identity, sender, keeper, (reports, configurations))

@@ -178,7 +178,8 @@ class Runner:
                 engine=plan.speed_engine,
             )
             async with self._line:
-                record: Record = await self._probes.speed(request, self._context)
+                with self._spool.history_held():
+                    record: Record = await self._probes.speed(request, self._context)
         else:
             record = SkipRecord(**self._context.stamp(), skipped="speed", reason=SkipReason.NO_SERVER)
         self._keep(record)

@@ -9,15 +9,17 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
 from linkbell_agent.clock import Clock
-from linkbell_agent.spool_file import SpoolFileError, StoredRecord
+from linkbell_agent.spool_file import SpoolDamagedError, SpoolFileError, StoredRecord
 from linkbell_agent.threads import Worker
+from linkbell_agent.turns import HISTORY_PER_LIVE, Lane, Waiting, whose_turn
 from linkbell_wire.records import Record
 from linkbell_wire.words import RecordKind
 
@@ -25,6 +27,9 @@ log = logging.getLogger(__name__)
 
 COALESCE_S = 0.2
 """What comes together is sent together."""
+
+FORGET_AT = 1000
+"""So many settled records are deleted together."""
 
 _WORTH = {RecordKind.PING: 0, RecordKind.DNS: 0, RecordKind.HTTP: 0, RecordKind.EVENT: 2, RecordKind.VERDICT: 2}
 _MIDDLE_WORTH = 1
@@ -52,9 +57,14 @@ class DiskStore(Protocol):
     """What the spool needs of its file; see :class:`~linkbell_agent.spool_file.SpoolFile`."""
 
     @property
-    def counters(self) -> Mapping[str, int]: ...
+    def counters(self) -> dict[str, int]: ...
     def insert(self, records: Sequence[StoredRecord], *, keep_at_most: int) -> int: ...
-    def oldest(self, limit: int, after_id: int = 0) -> list[StoredRecord]: ...
+    @property
+    def passed(self) -> int: ...
+    def oldest(self, limit: int) -> list[StoredRecord]: ...
+    def newest_of_worth(self, limit: int) -> list[StoredRecord]: ...
+    def pass_over(self, through_id: int, count: int) -> None: ...
+    def forget_passed(self) -> None: ...
     def delete(self, stream: str, seqs: Sequence[int]) -> None: ...
     def add_to_counter(self, name: str, amount: int) -> None: ...
     def __len__(self) -> int: ...
@@ -65,13 +75,15 @@ class DiskStore(Protocol):
 class WaitingBatch:
     """Records of one stream, ready to be sent. ``bodies`` are JSON texts in the order of ``seqs``.
 
-    ``last_id`` is the place on disk of the last one, 0 for a batch from RAM.
+    ``last_id`` is the place on ``disk`` of the last one; a batch from RAM has 0 and None.
     """
 
     stream: str
     seqs: tuple[int, ...]
     bodies: tuple[str, ...]
-    last_id: int
+    lane: Lane = Lane.LIVE
+    last_id: int = 0
+    disk: DiskStore | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -96,8 +108,10 @@ class Spool:
         self._ram: deque[_InRam] = deque()
         self._flushing: set[int] = set()
         self._uncounted = {"dropped": 0, "rejected": 0}
-        self._undeleted: list[WaitingBatch] = []
-        self._after_id = 0
+        self._counting = threading.Lock()
+        """A counter that seemed to fall for a moment would look like a new installation to the collector."""
+        self._since_live = HISTORY_PER_LIVE
+        self._held = 0
         self._worker = Worker("linkbell-spool")
         self._disk_works = True
         self._arrived = asyncio.Event()
@@ -120,12 +134,31 @@ class Spool:
     def waiting(self) -> int:
         """How many records are not settled yet."""
         on_disk = 0 if self._disk is None else len(self._disk)
-        return on_disk + len(self._ram) - sum(len(batch.seqs) for batch in self._undeleted)
+        return on_disk + len(self._ram)
+
+    @property
+    def history_waits(self) -> bool:
+        """Whether there is something to send besides what is new."""
+        return self._disk is not None and len(self._disk) > 0 and not self._held
+
+    @contextlib.contextmanager
+    def history_held(self) -> Iterator[None]:
+        """Send only what is new meanwhile: a speed test has the line, and history can wait for its end."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
 
     def counter(self, name: str) -> int:
         """Return ``dropped`` or ``rejected`` since the installation."""
-        kept = 0 if self._disk is None else self._disk.counters.get(name, 0)
-        return kept + self._uncounted[name]
+        with self._counting:
+            kept = 0 if self._disk is None else self._disk.counters.get(name, 0)
+            return kept + self._uncounted[name]
+
+    def _count(self, name: str, amount: int) -> None:
+        with self._counting:
+            self._uncounted[name] += amount
 
     async def wait_for_arrival(self, patience_s: float) -> None:
         """Return once a record has come: ``patience_s`` later if it is one of many, at once if it is a rare one."""
@@ -141,43 +174,64 @@ class Spool:
         """Open the disk's part. Without it the spool works in RAM and tries again when it next wants to write."""
         return await self._on_disk(lambda disk: None)
 
-    async def next_batch(self, limit: int) -> WaitingBatch | None:
-        """Return the oldest records of one stream, at most ``limit``, without forgetting them."""
-        stored: list[StoredRecord] = []
-        if self._disk is not None and len(self._disk):
-            await self._on_disk(lambda disk: stored.extend(disk.oldest(limit, self._after_id)), writes=False)
-        if not stored:
-            stored = [item.record for item in itertools.islice(self._ram, limit)]
-        if not stored:
-            return None
-        return WaitingBatch(
-            stream=stored[0].stream,
-            seqs=tuple(record.seq for record in stored),
-            bodies=tuple(record.body for record in stored),
-            last_id=stored[-1].id,
-        )
+    async def next_batch(self, limit: int, *, history: bool = True) -> WaitingBatch | None:
+        """Return what is to be sent next, at most ``limit`` records of one stream, without forgetting them.
+
+        Without ``history`` only what is new.
+        """
+        urgent = any(item.record.worth > 0 for item in self._ram)
+        on_disk = len(self._disk) if self._disk is not None and self.history_waits and history else 0
+        lane = whose_turn(Waiting(len(self._ram), urgent, on_disk), self._since_live)
+        if lane is Lane.VALUED or lane is Lane.HISTORY:
+            disk = self._disk
+            read_from, stored = await self._read(lane, limit)
+            if stored:
+                return _batch_of(stored, read_from, disk)
+        # Memory's own newest: after a short outage it may hold more than one batch.
+        newest = [item.record for item in itertools.islice(self._ram, max(0, len(self._ram) - limit), None)]
+        return _batch_of(newest, Lane.LIVE, None) if newest else None
+
+    async def _read(self, lane: Lane, limit: int) -> tuple[Lane, list[StoredRecord]]:
+        """Read from disk; where nothing valued waits, or it cannot be deleted there, history has its turn."""
+        found: list[StoredRecord] = []
+        if lane is Lane.VALUED and self._disk_works:
+            await self._on_disk(lambda disk: found.extend(disk.newest_of_worth(limit)), writes=False)
+        if not found:
+            lane = Lane.HISTORY
+            await self._on_disk(lambda disk: found.extend(disk.oldest(limit)), writes=False)
+        return lane, found
 
     async def settle(self, batch: WaitingBatch, rejected: int) -> None:
         """Forget ``batch``: the collector has it on disk, or rejected ``rejected`` of it for good.
 
         What a read-only disk will not forget is not sent again by this run.
         """
-        self._uncounted["rejected"] += rejected
+        self._count("rejected", rejected)
+        self._since_live = 0 if batch.lane is Lane.LIVE else self._since_live + 1
+        if batch.lane is Lane.HISTORY:
+            await self._pass_over(batch, rejected)
+            return
         own = set(batch.seqs) if batch.stream == self._stream else set()
         before = len(self._ram)
         self._ram = deque(item for item in self._ram if item.record.seq not in own)
         all_in_ram = before - len(self._ram) == len(batch.seqs) and not own & self._flushing
-        if all_in_ram and not rejected:
-            return
-        if not await self._on_disk(lambda disk: disk.delete(batch.stream, batch.seqs)) and batch.last_id:
-            self._after_id = max(self._after_id, batch.last_id)
-            self._undeleted.append(batch)
+        if not all_in_ram or rejected:
+            await self._on_disk(lambda disk: disk.delete(batch.stream, batch.seqs))
+
+    async def _pass_over(self, batch: WaitingBatch, rejected: int) -> None:
+        disk = batch.disk
+        if disk is None or disk is not self._disk:
+            return  # set aside meanwhile: its numbers mean nothing in another file
+        await self._on_disk(lambda present: present.pass_over(batch.last_id, len(batch.seqs)), writes=False)
+        if rejected or disk.passed >= FORGET_AT or not len(disk):
+            await self._on_disk(lambda present: present.forget_passed())
 
     async def flush_if_due(self) -> None:
         """Write RAM to disk if its oldest record has waited longer than allowed, or if it is half full."""
-        if self._undeleted and await self._on_disk(self._delete_again):
-            self._undeleted.clear()
-            self._after_id = 0
+        if self._disk is None:
+            await self.open()
+        elif self._disk.passed and not len(self._disk):
+            await self._forget_passed()
         if not self._ram:
             return
         waited_s = self._clock.monotonic() - self._ram[0].since_s
@@ -188,7 +242,7 @@ class Spool:
         """Write everything in RAM to disk. Returns whether it is there; if not, it stays in RAM."""
         records = [item.record for item in self._ram]
         if not records:
-            return True
+            return await self._forget_passed()
         written = {record.seq for record in records}
         self._flushing |= written
         try:
@@ -198,6 +252,11 @@ class Spool:
             self._flushing -= written
         self._ram = deque(item for item in self._ram if item.record.seq not in written)
         return True
+
+    async def _forget_passed(self) -> bool:
+        if self._disk is None or not self._disk.passed:
+            return True
+        return await self._on_disk(lambda disk: disk.forget_passed())
 
     async def close(self) -> None:
         """Write what waits and close the file."""
@@ -211,17 +270,13 @@ class Spool:
         if dropped:
             log.warning("the spool is full: gave up %d records, pings first", dropped)
 
-    def _delete_again(self, disk: DiskStore) -> None:
-        for batch in self._undeleted:
-            disk.delete(batch.stream, batch.seqs)
-
     def _bound_ram(self) -> None:
         """Past its bound RAM gives up the least worth, and counts: the disk cannot be written."""
         if len(self._ram) <= self._limits.in_ram:
             return
         least = min(range(len(self._ram)), key=lambda index: (self._ram[index].record.worth, index))
         del self._ram[least]
-        self._uncounted["dropped"] += 1
+        self._count("dropped", 1)
 
     async def _on_disk(self, action: Callable[[DiskStore], object], *, writes: bool = True) -> bool:
         """Run ``action`` on the file; say once when the disk stops working, and once when it works again."""
@@ -242,10 +297,32 @@ class Spool:
         """In the worker's thread: open the file if need be, act, and put down what is not counted yet."""
         if self._disk is None:
             self._disk = self._open_disk()
-        action(self._disk)
-        if not writes:
-            return
+        disk = self._disk
+        try:
+            action(disk)
+            if writes:
+                self._put_down_counts(disk)
+        except SpoolDamagedError:
+            # Opening it anew, at the next use, looks through all of it and sets it aside.
+            self._disk = None
+            disk.close()
+            raise
+
+    def _put_down_counts(self, disk: DiskStore) -> None:
         for name, amount in [*self._uncounted.items()]:
             if amount:
-                self._disk.add_to_counter(name, amount)
-                self._uncounted[name] -= amount
+                disk.add_to_counter(name, amount)
+                with self._counting:
+                    disk.counters[name] = disk.counters.get(name, 0) + amount
+                    self._uncounted[name] -= amount
+
+
+def _batch_of(stored: Sequence[StoredRecord], lane: Lane, disk: DiskStore | None) -> WaitingBatch:
+    return WaitingBatch(
+        stream=stored[0].stream,
+        seqs=tuple(record.seq for record in stored),
+        bodies=tuple(record.body for record in stored),
+        lane=lane,
+        last_id=stored[-1].id,
+        disk=disk,
+    )

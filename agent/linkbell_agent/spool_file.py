@@ -4,10 +4,12 @@ Synchronous, and used from one thread. A file that cannot be read is set aside, 
 to start.
 """
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 _SCHEMA = """
@@ -28,6 +30,10 @@ _WAL_BYTES = 1 << 20
 
 class SpoolFileError(Exception):
     """The file cannot be used now: disk full, read-only, gone. What was in it before is still there."""
+
+
+class SpoolDamagedError(SpoolFileError):
+    """The file turned out to be damaged while in use: opened anew, it is looked through and set aside."""
 
 
 class _DamagedError(Exception):
@@ -56,11 +62,17 @@ class SpoolFile:
     """Records that survive a power cut. ``set_aside`` names an unreadable predecessor, if one was found at opening.
 
     ``counters`` live as long as the installation. Opening raises :class:`SpoolFileError`.
+
+    What was settled in order of ``id`` is at first only passed over, and deleted by the thousand: row by row it would
+    cost the flash ten times as much. After a kill it is sent again, which is harmless.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.set_aside: Path | None = None
+        self._passed_id = 0
+        self.passed = 0
+        """How many records are settled and still in the file."""
         try:
             try:
                 self._database = self._open()
@@ -106,6 +118,7 @@ class SpoolFile:
         Past ``keep_at_most`` in all, the least worth go, oldest first, and are counted as ``dropped``. Returns how
         many went. Raises :class:`SpoolFileError`.
         """
+        self.forget_passed()  # what is settled is not to be counted as dropped
         with self._transaction() as database:
             added = database.executemany(
                 "INSERT OR IGNORE INTO records (stream, seq, worth, body) VALUES (?, ?, ?, ?)",
@@ -118,21 +131,45 @@ class SpoolFile:
                 )
                 _add(database, "dropped", excess)
         self._length += added - excess
-        self._count("dropped", excess)
+        if excess:
+            self.counters["dropped"] = self.counters.get("dropped", 0) + excess
         return excess
 
-    def oldest(self, limit: int, after_id: int = 0) -> list[StoredRecord]:
-        """Return the first waiting records past ``after_id``, all of one stream. Raises :class:`SpoolFileError`."""
+    def oldest(self, limit: int) -> list[StoredRecord]:
+        """Return the first records not passed yet, all of one stream. Raises :class:`SpoolFileError`."""
+        return self._of_one_stream("id > ? ORDER BY id LIMIT ?", self._passed_id, limit)
+
+    def newest_of_worth(self, limit: int) -> list[StoredRecord]:
+        """Return the records worth most, of those the newest, all of one stream. Raises :class:`SpoolFileError`."""
+        newest = self._of_one_stream(
+            "worth > 0 AND id > ? ORDER BY worth DESC, id DESC LIMIT ?", self._passed_id, limit
+        )
+        return newest[::-1]
+
+    def _of_one_stream(self, condition: str, *values: int) -> list[StoredRecord]:
+        """Return the rows up to where the stream changes: to filter by stream might read all of a long table."""
         try:
-            # "+stream" keeps SQLite from collecting and sorting the whole stream by way of the unique index.
             rows = self._database.execute(
-                "SELECT stream, seq, worth, body, id FROM records WHERE id > ? AND +stream ="
-                " (SELECT stream FROM records WHERE id > ? ORDER BY id LIMIT 1) ORDER BY id LIMIT ?",
-                (after_id, after_id, limit),
-            )
-            return [StoredRecord(*row) for row in rows]
+                f"SELECT stream, seq, worth, body, id FROM records WHERE {condition}",  # noqa: S608 - two constants
+                values,
+            ).fetchall()
         except sqlite3.Error as error:
-            raise SpoolFileError(str(error)) from error
+            raise _translated(error) from error
+        return [StoredRecord(*row) for row in takewhile(lambda row: row[0] == rows[0][0], rows)]
+
+    def pass_over(self, through_id: int, count: int) -> None:
+        """Forget in memory what :meth:`oldest` gave: ``count`` records, the last of them ``through_id``."""
+        self._passed_id = max(self._passed_id, through_id)
+        self.passed += count
+
+    def forget_passed(self) -> None:
+        """Delete what was passed over. Raises :class:`SpoolFileError`; it stays passed over then."""
+        if not self.passed:
+            return
+        with self._transaction() as database:
+            gone = database.execute("DELETE FROM records WHERE id <= ?", (self._passed_id,)).rowcount
+        self._length -= gone
+        self._passed_id = self.passed = 0
 
     def delete(self, stream: str, seqs: Sequence[int]) -> None:
         """Forget settled records. Raises :class:`SpoolFileError`."""
@@ -143,20 +180,19 @@ class SpoolFile:
         self._length -= gone
 
     def add_to_counter(self, name: str, amount: int) -> None:
-        """Add to a counter that lives as long as the installation. Raises :class:`SpoolFileError`."""
+        """Add on disk to a counter that lives as long as the installation. Raises :class:`SpoolFileError`.
+
+        Whoever calls adds to ``counters`` as well, at the moment from which it is to be seen.
+        """
         with self._transaction() as database:
             _add(database, name, amount)
-        self._count(name, amount)
 
     def __len__(self) -> int:
-        return self._length
+        return max(0, self._length - self.passed)
 
     def close(self) -> None:
         """Close the file; everything stored stays."""
         self._database.close()
-
-    def _count(self, name: str, amount: int) -> None:
-        self.counters[name] = self.counters.get(name, 0) + amount
 
     def _transaction(self) -> "_Transaction":
         return _Transaction(self._database)
@@ -172,7 +208,7 @@ class _Transaction:
         try:
             self._database.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            raise SpoolFileError(str(error)) from error
+            raise _translated(error) from error
         return self._database
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -183,9 +219,10 @@ class _Transaction:
             error = failure
         if error is not None:
             if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
+                with contextlib.suppress(sqlite3.Error):  # a damaged file may refuse even that
+                    self._database.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):
-                raise SpoolFileError(str(error)) from error
+                raise _translated(error) from error
 
 
 def _prepare(database: sqlite3.Connection) -> None:
@@ -211,8 +248,22 @@ def _add(database: sqlite3.Connection, name: str, amount: int) -> None:
     )
 
 
-_TROUBLE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_BUSY", "SQLITE_IOERR")
+_TROUBLE = (
+    "SQLITE_FULL",
+    "SQLITE_NOMEM",
+    "SQLITE_LOCKED",
+    "SQLITE_READONLY",
+    "SQLITE_CANTOPEN",
+    "SQLITE_PERM",
+    "SQLITE_BUSY",
+    "SQLITE_IOERR",
+)
 _BAD_SECTOR = ("SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS")
+
+
+def _translated(error: sqlite3.Error) -> SpoolFileError:
+    damaged = isinstance(error, sqlite3.DatabaseError) and _is_damage(error)
+    return SpoolDamagedError(str(error)) if damaged else SpoolFileError(str(error))
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
