@@ -123,6 +123,7 @@ PURE = {
     "linkbell_agent.describe",
     "linkbell_agent.ndt7.plateau",
     "linkbell_agent.ndt7.rules",
+    "linkbell_agent.past_boots",
     "linkbell_agent.plan",
     "linkbell_agent.retry",
     "linkbell_agent.round_trips",

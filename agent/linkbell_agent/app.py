@@ -17,6 +17,7 @@ from linkbell_agent.configuration import ConfigurationKeeper
 from linkbell_agent.enrolment import Enrolled, check_url, enrol
 from linkbell_agent.files import StateError, prepare_folder
 from linkbell_agent.identity import Identity, installation_id, read_identity
+from linkbell_agent.life import Life
 from linkbell_agent.link import CollectorLink, Connected
 from linkbell_agent.net import Uplink
 from linkbell_agent.plan import Plan, Surroundings, make_plan
@@ -78,7 +79,8 @@ def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[R
     lock = _lock(settings.state)
     identity = read_identity(settings.state)
     context = build_context(settings)
-    spool = _build_spool(settings, context)
+    life = Life(context.clock, settings.state)
+    spool = _build_spool(settings, context, life.redate)
     link = CollectorLink(settings.state, lambda known: _connect(settings, known, spool, context))
     link.refresh()
     options = RunnerOptions(
@@ -87,6 +89,7 @@ def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[R
         report_interval_s=settings.report.interval_s,
         speed_now=speed_now,
         on_record=on_record,
+        life=life,
     )
     return Agent(Runner(PROBES, context, lambda: _plan_of(settings, link), (spool, link), options), link, lock)
 
@@ -107,7 +110,7 @@ def _plan_of(settings: Settings, link: CollectorLink) -> Plan:
     return build_plan(settings, link.present.keeper.current, link.present.identity)
 
 
-def _build_spool(settings: Settings, context: ProbeContext) -> Spool:
+def _build_spool(settings: Settings, context: ProbeContext, amend: Callable[[str], str]) -> Spool:
     def open_disk() -> SpoolFile:
         """Runs in the spool's thread, at the start and again whenever the disk could not be used before."""
         disk = SpoolFile(settings.state / SPOOL_FILE)
@@ -120,7 +123,7 @@ def _build_spool(settings: Settings, context: ProbeContext) -> Spool:
 
     loop = asyncio.get_running_loop()
     limits = Limits(records=settings.spool.max_records, flush_after_s=settings.spool.flush_after_s)
-    spool = Spool(open_disk, uuid4(), context.clock, limits)
+    spool = Spool(open_disk, uuid4(), context.clock, limits, amend)
     return spool
 
 

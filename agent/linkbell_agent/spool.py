@@ -95,15 +95,24 @@ class _InRam:
 class Spool:
     """The queue between probes and sender. ``stream`` is the identity of this run.
 
-    ``open_disk`` is called again each time the disk is wanted and not there; it raises ``SpoolFileError``.
+    ``open_disk`` is called again each time the disk is wanted and not there; it raises ``SpoolFileError``. ``amend``
+    is given each record's JSON when it comes from disk, and returns what is to be sent.
     """
 
-    def __init__(self, open_disk: Callable[[], DiskStore], stream: UUID, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        open_disk: Callable[[], DiskStore],
+        stream: UUID,
+        clock: Clock,
+        limits: Limits,
+        amend: Callable[[str], str] = str,
+    ) -> None:
         self._open_disk = open_disk
         self._disk: DiskStore | None = None
         self._stream = str(stream)
         self._clock = clock
         self._limits = limits
+        self._amend = amend
         self._next_seq = 0
         self._ram: deque[_InRam] = deque()
         self._flushing: set[int] = set()
@@ -186,10 +195,10 @@ class Spool:
             disk = self._disk
             read_from, stored = await self._read(lane, limit)
             if stored:
-                return _batch_of(stored, read_from, disk)
+                return _batch_of(stored, read_from, disk, self._amend)
         # Memory's own newest: after a short outage it may hold more than one batch.
         newest = [item.record for item in itertools.islice(self._ram, max(0, len(self._ram) - limit), None)]
-        return _batch_of(newest, Lane.LIVE, None) if newest else None
+        return _batch_of(newest, Lane.LIVE, None, str) if newest else None
 
     async def _read(self, lane: Lane, limit: int) -> tuple[Lane, list[StoredRecord]]:
         """Read from disk; where nothing valued waits, or it cannot be deleted there, history has its turn."""
@@ -317,11 +326,13 @@ class Spool:
                     self._uncounted[name] -= amount
 
 
-def _batch_of(stored: Sequence[StoredRecord], lane: Lane, disk: DiskStore | None) -> WaitingBatch:
+def _batch_of(
+    stored: Sequence[StoredRecord], lane: Lane, disk: DiskStore | None, amend: Callable[[str], str]
+) -> WaitingBatch:
     return WaitingBatch(
         stream=stored[0].stream,
         seqs=tuple(record.seq for record in stored),
-        bodies=tuple(record.body for record in stored),
+        bodies=tuple(amend(record.body) for record in stored),
         lane=lane,
         last_id=stored[-1].id,
         disk=disk,
