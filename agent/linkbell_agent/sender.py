@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.clock import Clock
 from linkbell_agent.collector_api import CollectorApi, HttpReply
-from linkbell_agent.describe import advice
+from linkbell_agent.describe import advice, unreachable
 from linkbell_agent.retry import Backoff, retry_after_s
 from linkbell_agent.spool import Spool, WaitingBatch
 from linkbell_agent.turns import Lane
@@ -142,7 +142,7 @@ class Sender:
         try:
             reply = await self._api.request("POST", RECORDS_PATH, self._headers, self._body(batch))
         except NetworkFailure as failure:
-            decision = Decision(Step.BACK_OFF, f"the collector cannot be reached ({failure})")
+            decision = Decision(Step.BACK_OFF, unreachable(failure.failure, self._clock.now().wall.date()))
         else:
             decision = decide(reply, len(batch.seqs), self._clock.now().wall.timestamp())
         self.refused = decision.step is Step.REFUSED
