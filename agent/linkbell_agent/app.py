@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import random
@@ -159,7 +160,7 @@ def _lock(state: Path) -> int:
 
     path = state / LOCK_FILE
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        descriptor = _open_lock(path)
     except OSError as error:
         raise StateError(f"{path}: cannot be opened ({error.strerror}).") from error
     try:
@@ -174,6 +175,16 @@ def _lock(state: Path) -> int:
         os.close(descriptor)
         raise StateError(f"{path}: cannot be locked ({error.strerror}).") from error
     return descriptor
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        # A card that has worn out: what is there can be held as well, if need be the folder itself.
+        return os.open(path if path.exists() else path.parent, os.O_RDONLY | os.O_CLOEXEC)
 
 
 async def run(agent: Agent) -> None:

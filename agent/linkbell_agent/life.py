@@ -43,12 +43,20 @@ class Life:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             self._last, self._booted = _parse(self._path.read_bytes())
 
-    async def begin(self) -> list[Event]:
-        """Return the events of this start, and write down that this run lives."""
+    @property
+    def ended_badly(self) -> bool:
+        """Whether the run before was killed, or lost its power."""
+        return self._last is not None and not self._last.stopped
+
+    def look_back(self) -> list[Event]:
+        """Return the events of this start."""
+        return events_at_start(self._last, self._sight(), __version__)
+
+    async def begin(self) -> None:
+        """Write down that this run lives. What :meth:`look_back` returned is forgotten with it."""
         now = self._sight()
         self._steps.look(now.wall, now.boottime_s)
         await self._write(now)
-        return events_at_start(self._last, now, __version__)
 
     async def tick(self) -> list[Event]:
         """Look at the clocks, and write if it is time to. Returns what is to be said; call it every few seconds."""

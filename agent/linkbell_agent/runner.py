@@ -87,7 +87,10 @@ class Runner:
     async def run(self) -> None:
         """Measure until :meth:`stop`. Ends within five seconds of it."""
         await self._spool.open()
-        self._tell(await self._life.begin())
+        self._tell(self._life.look_back())
+        if self._life.ended_badly:
+            await self._spool.flush()  # this run may end as badly before it has reported that
+        await self._life.begin()
         loops = (
             self._ping_for_ever,
             self._test_for_ever,

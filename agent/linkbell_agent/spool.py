@@ -62,6 +62,7 @@ class DiskStore(Protocol):
     @property
     def passed(self) -> int: ...
     def oldest(self, limit: int) -> list[StoredRecord]: ...
+    def newest(self, limit: int) -> list[StoredRecord]: ...
     def newest_of_worth(self, limit: int) -> list[StoredRecord]: ...
     def pass_over(self, through_id: int, count: int) -> None: ...
     def forget_passed(self) -> None: ...
@@ -191,7 +192,7 @@ class Spool:
         urgent = any(item.record.worth > 0 for item in self._ram)
         on_disk = len(self._disk) if self._disk is not None and self.history_waits and history else 0
         lane = whose_turn(Waiting(len(self._ram), urgent, on_disk), self._since_live)
-        if lane is Lane.VALUED or lane is Lane.HISTORY:
+        if lane is not None and lane is not Lane.LIVE:
             disk = self._disk
             read_from, stored = await self._read(lane, limit)
             if stored:
@@ -203,7 +204,9 @@ class Spool:
     async def _read(self, lane: Lane, limit: int) -> tuple[Lane, list[StoredRecord]]:
         """Read from disk; where nothing valued waits, or it cannot be deleted there, history has its turn."""
         found: list[StoredRecord] = []
-        if lane is Lane.VALUED and self._disk_works:
+        if self._disk_works and lane is Lane.NEWEST:
+            await self._on_disk(lambda disk: found.extend(disk.newest(limit)), writes=False)
+        elif self._disk_works and lane is Lane.VALUED:
             await self._on_disk(lambda disk: found.extend(disk.newest_of_worth(limit)), writes=False)
         if not found:
             lane = Lane.HISTORY
@@ -213,7 +216,7 @@ class Spool:
     async def settle(self, batch: WaitingBatch, rejected: int) -> None:
         """Forget ``batch``: the collector has it on disk, or rejected ``rejected`` of it for good.
 
-        What a read-only disk will not forget is not sent again by this run.
+        What a read-only disk will not forget is not sent again by this run, one batch of the newest excepted.
         """
         self._count("rejected", rejected)
         self._since_live = 0 if batch.lane is Lane.LIVE else self._since_live + 1
@@ -260,6 +263,7 @@ class Spool:
         finally:
             self._flushing -= written
         self._ram = deque(item for item in self._ram if item.record.seq not in written)
+        self._since_live = HISTORY_PER_LIVE  # an outage: once it is over the newest goes first
         return True
 
     async def _forget_passed(self) -> bool:

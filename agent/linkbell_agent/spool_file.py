@@ -5,12 +5,16 @@ to start.
 """
 
 import contextlib
+import logging
 import os
 import sqlite3
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
@@ -19,12 +23,13 @@ CREATE TABLE IF NOT EXISTS records (
     seq INTEGER NOT NULL,
     worth INTEGER NOT NULL,
     body TEXT NOT NULL,
+    checksum INTEGER,
     UNIQUE (stream, seq)
 );
 CREATE INDEX IF NOT EXISTS records_by_worth ON records (worth, id);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
-_FORMAT = 1
+_FORMAT = 2
 _WAL_BYTES = 1 << 20
 
 
@@ -121,8 +126,8 @@ class SpoolFile:
         self.forget_passed()  # what is settled is not to be counted as dropped
         with self._transaction() as database:
             added = database.executemany(
-                "INSERT OR IGNORE INTO records (stream, seq, worth, body) VALUES (?, ?, ?, ?)",
-                [(record.stream, record.seq, record.worth, record.body) for record in records],
+                "INSERT OR IGNORE INTO records (stream, seq, worth, body, checksum) VALUES (?, ?, ?, ?, ?)",
+                [(record.stream, record.seq, record.worth, record.body, _checksum(record)) for record in records],
             ).rowcount
             excess = max(0, self._length + added - keep_at_most)
             if excess:
@@ -139,6 +144,10 @@ class SpoolFile:
         """Return the first records not passed yet, all of one stream. Raises :class:`SpoolFileError`."""
         return self._of_one_stream("id > ? ORDER BY id LIMIT ?", self._passed_id, limit)
 
+    def newest(self, limit: int) -> list[StoredRecord]:
+        """Return the last records, all of one stream. Raises :class:`SpoolFileError`."""
+        return self._of_one_stream("id > ? ORDER BY id DESC LIMIT ?", self._passed_id, limit)[::-1]
+
     def newest_of_worth(self, limit: int) -> list[StoredRecord]:
         """Return the records worth most, of those the newest, all of one stream. Raises :class:`SpoolFileError`."""
         newest = self._of_one_stream(
@@ -150,12 +159,30 @@ class SpoolFile:
         """Return the rows up to where the stream changes: to filter by stream might read all of a long table."""
         try:
             rows = self._database.execute(
-                f"SELECT stream, seq, worth, body, id FROM records WHERE {condition}",  # noqa: S608 - two constants
+                "SELECT CAST(stream AS BLOB), seq, worth, CAST(body AS BLOB), id, checksum"  # noqa: S608 - constants
+                f" FROM records WHERE {condition}",
                 values,
             ).fetchall()
         except sqlite3.Error as error:
             raise _translated(error) from error
-        return [StoredRecord(*row) for row in takewhile(lambda row: row[0] == rows[0][0], rows)]
+        read = [(row[4], _whole(*row)) for row in rows]
+        self._give_up([row_id for row_id, record in read if record is None])
+        whole = [record for _, record in read if record is not None]
+        return list(takewhile(lambda record: record.stream == whole[0].stream, whole))
+
+    def _give_up(self, broken: Sequence[int]) -> None:
+        """Delete rows whose content a bad card has changed, and count them: one would spoil every batch it is in."""
+        if not broken:
+            return
+        log.error("%d results in the spool are no longer what was written there: they are given up", len(broken))
+        try:
+            with self._transaction() as database:
+                database.executemany("DELETE FROM records WHERE id = ?", [(row_id,) for row_id in broken])
+                _add(database, "dropped", len(broken))
+        except SpoolFileError:
+            return  # not now; they are left out every time they are read
+        self._length -= len(broken)
+        self.counters["dropped"] = self.counters.get("dropped", 0) + len(broken)
 
     def pass_over(self, through_id: int, count: int) -> None:
         """Forget in memory what :meth:`oldest` gave: ``count`` records, the last of them ``through_id``."""
@@ -233,12 +260,34 @@ def _prepare(database: sqlite3.Connection) -> None:
     if database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
         raise _DamagedError
     version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version == 1:
+        database.executescript(
+            "BEGIN; ALTER TABLE records ADD COLUMN checksum INTEGER; PRAGMA user_version = 2; COMMIT;"
+        )
+        version = 2
     if version not in (0, _FORMAT):
         # A newer version's, after a step back: it may take up again what is in it.
         raise _DamagedError(f"format-{version}")
     if version == 0:
         database.executescript(_SCHEMA)
         database.execute(f"PRAGMA user_version = {_FORMAT}")
+
+
+def _checksum(record: StoredRecord) -> int:
+    return zlib.crc32(f"{record.stream}/{record.seq}/{record.body}".encode())
+
+
+def _whole(
+    stream: object, seq: object, worth: object, body: object, row_id: int, checksum: object
+) -> StoredRecord | None:
+    """Return a row as a record, None if it is not what was written. One of format 1 has no checksum."""
+    if not (isinstance(stream, bytes) and isinstance(seq, int) and isinstance(worth, int) and isinstance(body, bytes)):
+        return None
+    try:
+        record = StoredRecord(stream.decode(), seq, worth, body.decode(), row_id)
+    except UnicodeDecodeError:
+        return None
+    return record if checksum is None or checksum == _checksum(record) else None
 
 
 def _add(database: sqlite3.Connection, name: str, amount: int) -> None:

@@ -16,6 +16,8 @@ class Lane(Enum):
 
     LIVE = "live"
     """The newest in memory."""
+    NEWEST = "newest"
+    """The newest on disk, where nothing is in memory: the line came back just after it was written down."""
     VALUED = "valued"
     """The newest on disk that is no mere ping: events and verdicts, then speeds and checks."""
     HISTORY = "history"
@@ -34,11 +36,13 @@ class Waiting:
 def whose_turn(waiting: Waiting, since_live: int) -> Lane | None:
     """Return where the next batch comes from, None if nothing waits.
 
-    ``since_live`` counts the batches of history settled since the last live one; at the start of a run it is
-    ``HISTORY_PER_LIVE``, for the newest goes first.
+    ``since_live`` counts the batches of history settled since the last live one; at the start of a run, and after an
+    outage, it is ``HISTORY_PER_LIVE``, for the newest goes first.
     """
     if waiting.live and (waiting.urgent or not waiting.on_disk or since_live >= HISTORY_PER_LIVE):
         return Lane.LIVE
     if waiting.on_disk:
+        if since_live == HISTORY_PER_LIVE:
+            return Lane.NEWEST
         return Lane.VALUED if since_live % HISTORY_PER_LIVE == 0 else Lane.HISTORY
     return None

@@ -60,8 +60,32 @@ async def test_the_newest_goes_first_then_what_matters_then_the_rest_in_order(ou
     assert [batch.lane for batch in batches[:4]] == [Lane.LIVE, Lane.VALUED, Lane.HISTORY, Lane.HISTORY]
     assert list(batches[0].seqs) == newest
     assert list(batches[1].seqs) == speech
-    assert [seq for batch in batches[2:] for seq in batch.seqs] == list(range(300))
+    history = [seq for batch in batches[2:] if batch.lane is Lane.HISTORY for seq in batch.seqs]
+    assert history == sorted(history)
+    assert sorted(seq for batch in batches[2:] for seq in batch.seqs) == list(range(300))
     assert outage.spool.waiting == 0
+
+
+async def test_where_everything_is_on_disk_the_newest_of_it_goes_first(outage: Outage) -> None:
+    for _ in range(300):
+        outage.spool.append(ping_record())
+    await outage.spool.flush()
+    batches = await outage.drain()
+    assert [batch.lane for batch in batches[:2]] == [Lane.NEWEST, Lane.HISTORY]
+    assert list(batches[0].seqs) == list(range(240, 300))
+    assert [seq for batch in batches[1:] for seq in batch.seqs] == list(range(240))
+
+
+async def test_after_an_outage_in_the_middle_of_a_run_the_newest_goes_first_as_well(outage: Outage) -> None:
+    outage.spool.append(ping_record())
+    await outage.drain()
+    for _ in range(300):
+        outage.spool.append(ping_record())
+    await outage.spool.flush()
+    new = outage.spool.append(ping_record())
+    batch = await outage.spool.next_batch(60)
+    assert batch is not None
+    assert batch.seqs == (new.seq,)
 
 
 async def test_what_is_new_during_a_long_drain_waits_for_three_batches_at_most(outage: Outage) -> None:
@@ -74,7 +98,8 @@ async def test_what_is_new_during_a_long_drain_waits_for_three_batches_at_most(o
         await outage.spool.settle(batch, rejected=0)
         outage.spool.append(ping_record())
     assert lanes.count(Lane.LIVE) == 6
-    assert lanes.count(Lane.HISTORY) == 18
+    assert lanes.count(Lane.HISTORY) == 17
+    assert lanes[0] is Lane.NEWEST
 
 
 async def test_something_urgent_goes_next_whosever_turn_it_is(outage: Outage) -> None:
@@ -84,7 +109,7 @@ async def test_something_urgent_goes_next_whosever_turn_it_is(outage: Outage) ->
     for _ in range(2):
         batch = await outage.spool.next_batch(10)
         assert batch is not None
-        assert batch.lane is Lane.HISTORY
+        assert batch.lane in (Lane.NEWEST, Lane.HISTORY)
         await outage.spool.settle(batch, rejected=0)
     urgent = outage.spool.append(event_record(EventName.FAILOVER))
     batch = await outage.spool.next_batch(10)

@@ -16,18 +16,24 @@ def names(events: list[Event]) -> list[EventName]:
     return [name for name, _ in events]
 
 
+async def begun(life: Life) -> list[Event]:
+    events = life.look_back()
+    await life.begin()
+    return events
+
+
 async def test_a_run_that_ended_well_a_crash_and_a_power_cut_are_told_apart(tmp_path: Path) -> None:
     clock = BootingClock("a")
     life = Life(clock, tmp_path)
-    assert names(await life.begin()) == [EventName.START]
+    assert names(await begun(life)) == [EventName.START]
     await life.end()
     again = Life(clock, tmp_path)
-    ((_, details),) = await again.begin()
+    ((_, details),) = await begun(again)
     assert "unclean" not in details
-    ((_, details),) = await Life(clock, tmp_path).begin()
+    ((_, details),) = await begun(Life(clock, tmp_path))
     assert details["unclean"] is True
     clock.boot("b", START + timedelta(hours=1))
-    events = await Life(clock, tmp_path).begin()
+    events = await begun(Life(clock, tmp_path))
     assert names(events) == [EventName.BOOT, EventName.POWER_GAP, EventName.START]
     assert events[1][1]["gap_s"] == 3600.0
 
@@ -44,7 +50,7 @@ async def test_a_run_is_seen_every_ten_minutes_and_the_disk_left_alone_between(t
     assert len(written) == pytest.approx(86_400 / SIGHTING_INTERVAL_S, abs=2)
     assert {len(content) for content in written} == {1024}
     clock.boot("b", START + timedelta(days=2))
-    events = await Life(clock, tmp_path).begin()
+    events = await begun(Life(clock, tmp_path))
     gap_s = events[1][1]["gap_s"]
     assert isinstance(gap_s, float)
     assert 86_400 <= gap_s <= 86_400 + SIGHTING_INTERVAL_S
@@ -104,7 +110,7 @@ async def test_only_the_newest_boots_are_remembered(tmp_path: Path) -> None:
     clock = BootingClock("a")
     for number in range(2 * MAX_BOOTS):
         clock.boot(f"boot-{number}", START + timedelta(days=number))
-        await Life(clock, tmp_path).begin()
+        await begun(Life(clock, tmp_path))
     life = Life(clock, tmp_path)
     assert list(life._booted) == [f"boot-{number}" for number in range(MAX_BOOTS, 2 * MAX_BOOTS)]
     assert (tmp_path / LIFE_FILE).stat().st_size == 1024
@@ -113,13 +119,13 @@ async def test_only_the_newest_boots_are_remembered(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b"[]", b"{}", b'{"wall": 3}', bytes(1024)])
 async def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / LIFE_FILE).write_bytes(content)
-    assert names(await Life(BootingClock("a"), tmp_path).begin()) == [EventName.START]
+    assert names(await begun(Life(BootingClock("a"), tmp_path))) == [EventName.START]
 
 
 async def test_a_disk_that_cannot_be_written_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     clock = BootingClock("a")
     life = Life(clock, tmp_path / "no such folder")
-    assert names(await life.begin()) == [EventName.START]
+    assert names(await begun(life)) == [EventName.START]
     for _ in range(3):
         clock.advance(SIGHTING_INTERVAL_S)
         await life.tick()

@@ -15,8 +15,9 @@ TABLE = [
     (Waiting(live=5, urgent=False, on_disk=9), 1, Lane.HISTORY),
     (Waiting(live=5, urgent=False, on_disk=9), 2, Lane.HISTORY),
     (Waiting(live=5, urgent=True, on_disk=9), 1, Lane.LIVE),
-    (Waiting(live=0, urgent=False, on_disk=9), HISTORY_PER_LIVE, Lane.VALUED),
+    (Waiting(live=0, urgent=False, on_disk=9), HISTORY_PER_LIVE, Lane.NEWEST),
     (Waiting(live=0, urgent=False, on_disk=9), HISTORY_PER_LIVE + 1, Lane.HISTORY),
+    (Waiting(live=0, urgent=False, on_disk=9), 2 * HISTORY_PER_LIVE, Lane.VALUED),
 ]
 
 
