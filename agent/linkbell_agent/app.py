@@ -140,6 +140,7 @@ def _connect(settings: Settings, identity: Identity, spool: Spool, context: Prob
         Backoff(random.SystemRandom()),
         batch_records=settings.report.batch_records,
         max_share=settings.report.max_share,
+        agent=identity.agent,
     )
     keeper = ConfigurationKeeper(configurations, credential, settings.state)
     return Connected(identity, sender, keeper, (reports, configurations))

@@ -29,6 +29,7 @@ REFUSED_WAIT_S = 900.0
 
 
 LONGEST_PAUSE_S = 30.0
+DISK_WAIT_S = 30.0
 
 ENROL_AGAIN = "With a new join token: linkbell-agent enrol URL --token - --again. The running agent notices by itself."
 
@@ -93,7 +94,7 @@ class Sender:
     long is followed by a long pause. What is new never pauses.
     """
 
-    def __init__(  # noqa: PLR0913 - the last two are plain numbers from the settings
+    def __init__(  # noqa: PLR0913 - the last three are plain values
         self,
         spool: Spool,
         api: CollectorApi,
@@ -103,6 +104,7 @@ class Sender:
         *,
         batch_records: int,
         max_share: float = 1.0,
+        agent: str | None = None,
     ) -> None:
         self._spool = spool
         self._api = api
@@ -111,6 +113,7 @@ class Sender:
         self._backoff = backoff
         self._batch_records = batch_records
         self._limit = batch_records
+        self._agent = agent
         self._pause_ratio = 1 / max_share - 1
         self._said = ""
         self._not_before_s = 0.0
@@ -124,6 +127,8 @@ class Sender:
         remaining_s = self._not_before_s - self._clock.monotonic()
         if remaining_s > 0:
             return remaining_s
+        if self._agent is not None and not await self._spool.belong_to(self._agent):
+            return DISK_WAIT_S
         while True:
             pause_s = self._history_not_before_s - self._clock.monotonic()
             batch = await self._spool.next_batch(self._limit, history=pause_s <= 0)

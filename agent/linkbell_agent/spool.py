@@ -13,8 +13,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from linkbell_agent.clock import Clock
 from linkbell_agent.spool_file import SpoolDamagedError, SpoolFileError, StoredRecord
@@ -61,6 +62,9 @@ class DiskStore(Protocol):
     def insert(self, records: Sequence[StoredRecord], *, keep_at_most: int) -> int: ...
     @property
     def passed(self) -> int: ...
+    @property
+    def owner(self) -> str | None: ...
+    def hand_over(self, agent: str) -> Path | None: ...
     def oldest(self, limit: int) -> list[StoredRecord]: ...
     def newest(self, limit: int) -> list[StoredRecord]: ...
     def newest_of_worth(self, limit: int) -> list[StoredRecord]: ...
@@ -122,6 +126,7 @@ class Spool:
         """A counter that seemed to fall for a moment would look like a new installation to the collector."""
         self._since_live = HISTORY_PER_LIVE
         self._held = 0
+        self._owner: str | None = None
         self._worker = Worker("linkbell-spool")
         self._disk_works = True
         self._arrived = asyncio.Event()
@@ -183,6 +188,31 @@ class Spool:
     async def open(self) -> bool:
         """Open the disk's part. Without it the spool works in RAM and tries again when it next wants to write."""
         return await self._on_disk(lambda disk: None)
+
+    async def belong_to(self, agent: str) -> bool:
+        """Take care that nothing is sent as ``agent`` that is another agent's. Returns whether that is so.
+
+        The same agent under a new credential goes on where it was. Another one, of a box that was moved to another
+        school or another collector, begins anew: what waits is set aside, and a new stream begins, for numbers that
+        the first collector has would look lost to the second.
+        """
+        if agent == self._owner:
+            return True
+        if self._owner is not None:
+            while self._ram and await self.flush():
+                pass
+            if self._ram:
+                log.error("%d results of agent %s are lost: the disk did not take them", len(self._ram), self._owner)
+                self._ram.clear()
+            self._stream, self._next_seq = str(uuid4()), 0
+        moved: list[Path | None] = []
+        await self._on_disk(lambda disk: moved.append(disk.hand_over(agent)))
+        if self._disk is not None and self._disk.owner not in (None, agent):
+            return False
+        self._owner = agent
+        if any(moved):
+            log.warning("this box is agent %s now: what waited for the one before is in %s, unsent", agent, moved[0])
+        return True
 
     async def next_batch(self, limit: int, *, history: bool = True) -> WaitingBatch | None:
         """Return what is to be sent next, at most ``limit`` records of one stream, without forgetting them.
@@ -309,7 +339,7 @@ class Spool:
     def _do(self, action: Callable[[DiskStore], object], *, writes: bool) -> None:
         """In the worker's thread: open the file if need be, act, and put down what is not counted yet."""
         if self._disk is None:
-            self._disk = self._open_disk()
+            self._disk = self._open_for_owner()
         disk = self._disk
         try:
             action(disk)
@@ -320,6 +350,16 @@ class Spool:
             self._disk = None
             disk.close()
             raise
+
+    def _open_for_owner(self) -> DiskStore:
+        disk = self._open_disk()
+        if self._owner is not None and disk.owner not in (None, self._owner):
+            try:
+                disk.hand_over(self._owner)
+            except SpoolFileError:
+                disk.close()
+                raise
+        return disk
 
     def _put_down_counts(self, disk: DiskStore) -> None:
         for name, amount in [*self._uncounted.items()]:

@@ -28,6 +28,14 @@ CREATE TABLE IF NOT EXISTS records (
 );
 CREATE INDEX IF NOT EXISTS records_by_worth ON records (worth, id);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS owner (agent TEXT NOT NULL);
+"""
+_FROM_FORMAT_1 = """
+BEGIN;
+ALTER TABLE records ADD COLUMN checksum INTEGER;
+CREATE TABLE owner (agent TEXT NOT NULL);
+PRAGMA user_version = 2;
+COMMIT;
 """
 _FORMAT = 2
 _WAL_BYTES = 1 << 20
@@ -84,10 +92,40 @@ class SpoolFile:
             except _DamagedError as damage:
                 self.set_aside = self._move_away(damage.suffix)
                 self._database = self._open()
-            self._length = int(self._database.execute("SELECT count(*) FROM records").fetchone()[0])
-            self.counters: dict[str, int] = dict(self._database.execute("SELECT name, value FROM counters"))
+            self._look()
         except (sqlite3.Error, OSError, _DamagedError) as error:
             raise SpoolFileError(str(error)) from error
+
+    def _look(self) -> None:
+        self._length = int(self._database.execute("SELECT count(*) FROM records").fetchone()[0])
+        self.counters: dict[str, int] = dict(self._database.execute("SELECT name, value FROM counters"))
+        row = self._database.execute("SELECT agent FROM owner").fetchone()
+        self.owner: str | None = None if row is None else str(row[0])
+        """The agent whose records these are; None before it has enrolled."""
+
+    def hand_over(self, agent: str) -> Path | None:
+        """Belong to ``agent`` from now on. What waits for another one is set aside; returns where, None if nothing is.
+
+        Records of before the first enrolment are the first agent's. Raises :class:`SpoolFileError`.
+        """
+        if self.owner == agent:
+            return None
+        moved = None
+        self.forget_passed()
+        try:
+            if self.owner is not None and self._length:
+                self._database.close()
+                moved = self._move_away(f"of-{self.owner}")
+                self._database = self._open()
+            with self._transaction() as database:
+                if self.owner is not None:
+                    database.execute("DELETE FROM counters")  # another agent's
+                database.execute("DELETE FROM owner")
+                database.execute("INSERT INTO owner VALUES (?)", (agent,))
+            self._look()
+        except (sqlite3.Error, OSError, _DamagedError) as error:
+            raise SpoolFileError(str(error)) from error
+        return moved
 
     def _open(self) -> sqlite3.Connection:
         # Made by us and not by SQLite: its companions take over the mode, and records are nobody else's business.
@@ -261,9 +299,7 @@ def _prepare(database: sqlite3.Connection) -> None:
         raise _DamagedError
     version = database.execute("PRAGMA user_version").fetchone()[0]
     if version == 1:
-        database.executescript(
-            "BEGIN; ALTER TABLE records ADD COLUMN checksum INTEGER; PRAGMA user_version = 2; COMMIT;"
-        )
+        database.executescript(_FROM_FORMAT_1)
         version = 2
     if version not in (0, _FORMAT):
         # A newer version's, after a step back: it may take up again what is in it.

@@ -173,7 +173,7 @@ def test_a_record_changed_on_the_card_is_given_up_and_counted_and_its_neighbours
 def test_a_spool_of_the_format_before_is_taken_over(tmp_path: Path) -> None:
     file = SpoolFile(tmp_path / "spool.db")
     file.insert([StoredRecord("s", 0, 0, "{}")], keep_at_most=10)
-    file._database.executescript("ALTER TABLE records DROP COLUMN checksum; PRAGMA user_version = 1")
+    file._database.executescript("ALTER TABLE records DROP COLUMN checksum; DROP TABLE owner; PRAGMA user_version = 1")
     file.close()
     file = SpoolFile(tmp_path / "spool.db")
     assert file.set_aside is None
