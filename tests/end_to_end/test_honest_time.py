@@ -111,7 +111,7 @@ class World:
         headers = {"Authorization": f"Bearer {identity.credential.get_secret_value()}"}
         api = HttpCollectorApi(self.collector.url)
         async with asyncio.timeout(20):
-            while (await api.request("GET", "/api/v1/agent/config", headers)).status != 403:
+            while (await api.request("GET", "/api/v1/agent/config", headers)).status != 403:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         api.close()
 
