@@ -1,7 +1,7 @@
 """The life of this box as the agent sees it: boots, power cuts, stops, and steps of its clock.
 
-One small file is overwritten in place, one page of flash each ten minutes: how long ago a run was last seen is
-known that exactly after a power cut, and it costs less than a megabyte a day.
+One small file is overwritten in place each ten minutes: how long ago a run was last seen is known that exactly after
+a power cut, and it costs 1.6 MB of flash a day with all that ext4 writes for it (measured, blocks of 4 kB).
 """
 
 import contextlib
