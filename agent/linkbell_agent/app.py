@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import random
@@ -17,6 +18,7 @@ from linkbell_agent.configuration import ConfigurationKeeper
 from linkbell_agent.enrolment import Enrolled, check_url, enrol
 from linkbell_agent.files import StateError, prepare_folder
 from linkbell_agent.identity import Identity, installation_id, read_identity
+from linkbell_agent.life import Life
 from linkbell_agent.link import CollectorLink, Connected
 from linkbell_agent.net import Uplink
 from linkbell_agent.plan import Plan, Surroundings, make_plan
@@ -87,7 +89,8 @@ def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[R
     lock = _lock(settings.state)
     identity = read_identity(settings.state)
     context = build_context(settings)
-    spool = _build_spool(settings, context)
+    life = Life(context.clock, settings.state)
+    spool = _build_spool(settings, context, life.redate)
     link = CollectorLink(settings.state, lambda known: _connect(settings, known, spool, context))
     link.refresh()
     options = RunnerOptions(
@@ -96,6 +99,7 @@ def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[R
         report_interval_s=settings.report.interval_s,
         speed_now=speed_now,
         on_record=on_record,
+        life=life,
     )
     return Agent(Runner(PROBES, context, lambda: _plan_of(settings, link), (spool, link), options), link, lock)
 
@@ -116,7 +120,7 @@ def _plan_of(settings: Settings, link: CollectorLink) -> Plan:
     return build_plan(settings, link.present.keeper.current, link.present.identity)
 
 
-def _build_spool(settings: Settings, context: ProbeContext) -> Spool:
+def _build_spool(settings: Settings, context: ProbeContext, amend: Callable[[str], str]) -> Spool:
     def open_disk() -> SpoolFile:
         """Runs in the spool's thread, at the start and again whenever the disk could not be used before."""
         disk = SpoolFile(settings.state / SPOOL_FILE)
@@ -129,7 +133,7 @@ def _build_spool(settings: Settings, context: ProbeContext) -> Spool:
 
     loop = asyncio.get_running_loop()
     limits = Limits(records=settings.spool.max_records, flush_after_s=settings.spool.flush_after_s)
-    spool = Spool(open_disk, uuid4(), context.clock, limits)
+    spool = Spool(open_disk, uuid4(), context.clock, limits, amend)
     return spool
 
 
@@ -144,6 +148,8 @@ def _connect(settings: Settings, identity: Identity, spool: Spool, context: Prob
         context.clock,
         Backoff(random.SystemRandom()),
         batch_records=settings.report.batch_records,
+        max_share=settings.report.max_share,
+        agent=identity.agent,
     )
     keeper = ConfigurationKeeper(configurations, credential, settings.state)
     return Connected(identity, sender, keeper, (reports, configurations))
@@ -164,7 +170,7 @@ def _lock(state: Path) -> int:
 
     path = state / LOCK_FILE
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        descriptor = _open_lock(path)
     except OSError as error:
         raise StateError(f"{path}: cannot be opened ({error.strerror}).") from error
     try:
@@ -179,6 +185,16 @@ def _lock(state: Path) -> int:
         os.close(descriptor)
         raise StateError(f"{path}: cannot be locked ({error.strerror}).") from error
     return descriptor
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        # A card that has worn out: what is there can be held as well, if need be the folder itself.
+        return os.open(path if path.exists() else path.parent, os.O_RDONLY | os.O_CLOEXEC)
 
 
 async def run(agent: Agent) -> None:

@@ -1,5 +1,7 @@
 """Records in one line for people, and what a line of a speed test leaves out. Pure."""
 
+from datetime import date
+
 from linkbell_wire.errors import ErrorReply
 from linkbell_wire.failures import Failure, FailureCode
 from linkbell_wire.records import (
@@ -63,7 +65,11 @@ _NEXT_STEPS = {
     FailureCode.PROTOCOL_ERROR: "what answers is no measurement server, or something on the way changes the traffic",
     FailureCode.REDIRECTED: "a login page may be in the way: open a web page in a browser on this network",
     FailureCode.TLS_FAILED: "no encryption was agreed on: is it ws:// instead of wss://?",
-    FailureCode.TLS_CERTIFICATE_INVALID: "the certificate is not trusted: check this box's clock, then the server",
+    FailureCode.TLS_CERTIFICATE_INVALID: "the certificate is not trusted: does a filter open encrypted traffic?",
+    FailureCode.TLS_CERTIFICATE_NOT_YET_VALID: "the certificate is not valid yet by this box's clock: run date, and if "
+    "it is behind, sudo timedatectl set-ntp true; NTP (UDP port 123) must get out through the firewall",
+    FailureCode.TLS_CERTIFICATE_EXPIRED: "the certificate has run out by this box's clock: run date, and if it is "
+    "right, tell the operator of the server; if it is ahead, sudo timedatectl set-ntp true",
     FailureCode.DNS_NOT_FOUND: "the name is not known: check its spelling, then this box's DNS",
     FailureCode.DNS_TIMEOUT: "the name server does not answer: is the line up?",
     FailureCode.TIMEOUT: "no answer in time: is the line up, and no firewall in the way?",
@@ -74,9 +80,32 @@ _NEXT_STEPS = {
 }
 
 
+CLOCK_CODES = (FailureCode.TLS_CERTIFICATE_NOT_YET_VALID, FailureCode.TLS_CERTIFICATE_EXPIRED)
+"""What is most often the fault of this box's clock."""
+
+
 def next_step(failure: Failure) -> str:
     """Return what a technician can do about a failure, nothing if there is nothing to say."""
     return _NEXT_STEPS.get(failure.code, "")
+
+
+def unreachable(failure: Failure, today: date) -> str:
+    """Return why a collector cannot be reached, and what to do where that is this box's clock.
+
+    ``today`` is the date by that clock: whoever reads 1 January 1970 needs no more explanation.
+    """
+    says = f"this box believes it is {today:%-d %B %Y}"
+    if failure.code is FailureCode.TLS_CERTIFICATE_NOT_YET_VALID:
+        return (
+            f"{says}, and so takes the collector's certificate for one that is not valid yet: its clock is wrong. Set "
+            "it (sudo timedatectl set-ntp true), and let NTP (UDP port 123) out through the school's firewall"
+        )
+    if failure.code is FailureCode.TLS_CERTIFICATE_EXPIRED:
+        return (
+            f"{says}, and so takes the collector's certificate for one that has run out. If the date is wrong, set the "
+            "clock (sudo timedatectl set-ntp true); if it is right, tell the operator of the collector"
+        )
+    return f"the collector cannot be reached ({failure.operation}: {failure.code})"
 
 
 def describe(record: Record) -> str:

@@ -18,8 +18,8 @@ def prepare_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) and folder.is_dir():
-            return  # a full disk is no reason not to measure: the spool works in memory and says so
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and folder.is_dir():
+            return  # a full or worn-out disk is no reason not to measure: the spool works in memory and says so
         raise StateError(
             f"{folder}: cannot write there ({error.strerror}). The agent keeps its identity and unsent results in this "
             f"folder. Give it to the user the agent runs as, free some space, or choose another with --state DIR."

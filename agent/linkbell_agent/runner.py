@@ -4,13 +4,15 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from linkbell_agent.configuration import Outcome
 from linkbell_agent.done_file import DoneFile
+from linkbell_agent.life import Life
 from linkbell_agent.link import CollectorLink, report
+from linkbell_agent.past_boots import Event
 from linkbell_agent.plan import Plan
 from linkbell_agent.probes.base import CheckRequest, PingRequest, Probe, ProbeContext, SpeedRequest
 from linkbell_agent.retry import Backoff
@@ -21,7 +23,6 @@ from linkbell_agent.spool import Spool
 from linkbell_wire.configuration import TargetConfiguration
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.records import EventRecord, PingRecord, Record
-from linkbell_wire.version import __version__
 from linkbell_wire.words import Direction, EventName, Layer, PingMethod, Trigger
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class RunnerOptions:
     report_interval_s: float
     speed_now: bool = False
     on_record: Callable[[Record], None] | None = None
+    life: Life | None = None
     rng: random.Random = field(default_factory=random.SystemRandom)
 
 
@@ -72,6 +74,7 @@ class Runner:
         self._context = context
         self._plan = plan
         self._spool, self._link = keeping
+        self._life = options.life or Life(context.clock, options.state)
         self._options = options
         self._on_record = options.on_record
         self._done = DoneFile(options.state, context.clock.monotonic)
@@ -86,7 +89,10 @@ class Runner:
     async def run(self) -> None:
         """Measure until :meth:`stop`. Ends within five seconds of it."""
         await self._spool.open()
-        self._event(EventName.START, version=__version__)
+        self._tell(self._life.look_back())
+        if self._life.ended_badly:
+            await self._spool.flush()  # this run may end as badly before it has reported that
+        await self._life.begin()
         loops = (
             self._ping_for_ever,
             self._test_for_ever,
@@ -111,6 +117,7 @@ class Runner:
             async with asyncio.timeout(STOP_LIMIT_S):
                 await self._try(self._send_last)
                 await self._spool.close()
+                await self._life.end()
         except TimeoutError:
             log.error("the disk did not take the last results in time")
 
@@ -202,7 +209,8 @@ class Runner:
             on_busy=asked,
         )
         async with self._line:
-            return await self._probes.speed(request, self._context)
+            with self._spool.history_held():
+                return await self._probes.speed(request, self._context)
 
     async def _measure_floor(self, direction: Direction, asked: Asked) -> Record:
         plan, probe = self._plan(), self._probes.check
@@ -210,12 +218,14 @@ class Runner:
         floor_bps = plan.floors[direction]
         request = CheckRequest(plan.servers, Trigger.SLOT, floor_bps, direction, on_busy=asked)
         async with self._line:
-            return await probe(request, self._context)
+            with self._spool.history_held():
+                return await probe(request, self._context)
 
     async def _flush_for_ever(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_INTERVAL_S)
             await self._spool.flush_if_due()
+            self._tell(await self._life.tick())
 
     async def _report_for_ever(self) -> None:
         await report(self._link, self._spool, self._options.report_interval_s, self._options.rng)
@@ -248,6 +258,10 @@ class Runner:
                 return
             await asyncio.sleep(CONFIGURATION_LEAST_S)
             waited_s += CONFIGURATION_LEAST_S
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        for name, details in events:
+            self._event(name, **details)
 
     def _event(self, name: EventName, **details: str | float | None) -> None:
         self._keep(EventRecord(**self._context.stamp(), event=name, details=dict(details)))

@@ -161,6 +161,12 @@ class ReportSettings(_Section):
         description="Seconds a ping may wait to be reported with others; anything rarer goes at once.",
     )
     batch_records: int = Field(60, ge=1, le=1000, description="Most records in one report.")
+    max_share: float = Field(
+        0.5,
+        ge=0.01,
+        le=1,
+        description="Largest share of the time in which history is sent after an outage; the line is the school's.",
+    )
 
 
 class SpoolSettings(_Section):

@@ -43,6 +43,8 @@ class FailureCode(StrEnum):
     DNS_SERVER_FAILURE = "dns_server_failure"
     DNS_REFUSED = "dns_refused"
     TLS_CERTIFICATE_INVALID = "tls_certificate_invalid"
+    TLS_CERTIFICATE_NOT_YET_VALID = "tls_certificate_not_yet_valid"
+    TLS_CERTIFICATE_EXPIRED = "tls_certificate_expired"
     TLS_FAILED = "tls_failed"
     HTTP_STATUS = "http_status"
     REDIRECTED = "redirected"

@@ -36,6 +36,8 @@ FINAL = frozenset(
         FailureCode.DNS_NO_ADDRESS,
         FailureCode.DNS_REFUSED,
         FailureCode.TLS_CERTIFICATE_INVALID,
+        FailureCode.TLS_CERTIFICATE_NOT_YET_VALID,
+        FailureCode.TLS_CERTIFICATE_EXPIRED,
         FailureCode.TLS_FAILED,
         FailureCode.REDIRECTED,
         FailureCode.CAPTIVE_PORTAL,

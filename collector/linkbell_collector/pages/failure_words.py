@@ -20,6 +20,8 @@ WORDS = {
     FailureCode.DNS_SERVER_FAILURE: "name server failed",
     FailureCode.DNS_REFUSED: "name server refused",
     FailureCode.TLS_CERTIFICATE_INVALID: "certificate is not valid",
+    FailureCode.TLS_CERTIFICATE_NOT_YET_VALID: "certificate is not valid yet: the box's clock is behind",
+    FailureCode.TLS_CERTIFICATE_EXPIRED: "certificate has run out, or the box's clock is ahead",
     FailureCode.TLS_FAILED: "encryption failed",
     FailureCode.HTTP_STATUS: "server answered with an error",
     FailureCode.REDIRECTED: "redirected elsewhere",
