@@ -1,14 +1,17 @@
 """What to measure: the collector's configuration where there is one, the local settings where not. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from linkbell_agent.budget.profiles import BudgetPlan, Wish, merge
+from linkbell_agent.courtesy.rule import Manners
 from linkbell_agent.settings import Settings
 from linkbell_wire.configuration import (
     AgentConfiguration,
+    BudgetConfiguration,
     PingConfiguration,
     SpeedConfiguration,
     SpeedServer,
@@ -40,6 +43,9 @@ class Plan:
     speed_full: bool
     servers: tuple[SpeedServer, ...]
     speed_engine: Engine = Engine.NDT7
+    budget: BudgetPlan = field(default_factory=BudgetPlan)
+    manners: Manners = field(default_factory=Manners)
+    timezone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +58,45 @@ class Surroundings:
 
 
 def make_plan(settings: Settings, configuration: AgentConfiguration | None, surroundings: Surroundings) -> Plan:
-    """Merge. The collector's list of targets replaces the local one; the box's own layers are always kept."""
+    """Merge. The collector's list of targets replaces the local one; the box's own layers are always kept.
+
+    The budget's profile holds the schedule to what such a line can bear, whoever asks for more.
+    """
     remote = configuration or AgentConfiguration()
     configured = settings.targets if remote.targets is None else remote.targets
     targets = {target.name: target for target in default_targets(surroundings)} if settings.default_targets else {}
     targets.update((target.name, target) for target in configured)
     ping = remote.ping or PingConfiguration()
     speed = remote.speed or SpeedConfiguration()
+    budget = _budget(settings, remote)
+    most = budget.limits
     return Plan(
         targets=tuple(targets.values()),
-        ping_interval_s=_first(ping.interval_s, settings.ping.interval_s),
-        ping_count=_first(ping.count, settings.ping.count),
+        ping_interval_s=max(_first(ping.interval_s, settings.ping.interval_s), most.ping_interval_s or 0.0),
+        ping_count=_least(_first(ping.count, settings.ping.count), most.ping_count),
         speed_enabled=_first(speed.enabled, True) and settings.speed.enabled,
-        speed_per_day=_first(speed.per_day, settings.speed.per_day),
+        speed_per_day=_least(_first(speed.per_day, settings.speed.per_day), most.speed_per_day),
         speed_max_duration_s=min(filter(None, (speed.max_duration_s, settings.speed.max_duration_s))),
-        speed_max_bytes=min(filter(None, (speed.max_bytes, settings.speed.max_bytes)), default=None),
+        speed_max_bytes=min(
+            filter(None, (speed.max_bytes, settings.speed.max_bytes, most.speed_max_bytes)), default=None
+        ),
         speed_full=settings.speed.full,
         servers=_allowed(
             settings.speed.servers or speed.servers or _beside(surroundings.collector),
             mlab_consent=settings.speed.mlab_consent or bool(speed.mlab_consent),
         ),
         speed_engine=settings.speed.engine,
+        budget=budget,
+        manners=Manners(**settings.courtesy.model_dump()),
+        timezone="UTC" if remote.school is None else remote.school.timezone,
+    )
+
+
+def _budget(settings: Settings, remote: AgentConfiguration) -> BudgetPlan:
+    here, there = settings.budget, remote.budget or BudgetConfiguration()
+    return merge(
+        Wish(here.profile, here.bytes_per_month, here.billing_day),
+        Wish(there.profile, there.bytes_per_month, there.billing_day),
     )
 
 
@@ -88,6 +112,10 @@ def _allowed(servers: Sequence[SpeedServer], *, mlab_consent: bool) -> tuple[Spe
 
 def _first(remote: T | None, local: T) -> T:
     return local if remote is None else remote
+
+
+def _least(value: int, most: int | None) -> int:
+    return value if most is None else min(value, most)
 
 
 def default_targets(surroundings: Surroundings) -> list[TargetConfiguration]:

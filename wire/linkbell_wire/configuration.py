@@ -48,6 +48,18 @@ class SpeedConfiguration(WireModel):
     mlab_consent: bool | None = None
 
 
+class BudgetConfiguration(WireModel):
+    """How much of a month's data measuring may use on each uplink, counted from one ``billing_day`` to the next.
+
+    A profile says what kind of line it is; ``bytes_per_month`` without one is a metered line, and ``metered`` needs
+    bytes from the collector or from the box. The stricter of both counts.
+    """
+
+    profile: words.BudgetProfile | None = None
+    bytes_per_month: Annotated[int, Field(ge=10_000_000, le=10**13)] | None = None
+    billing_day: Annotated[int, Field(ge=1, le=28)] | None = None
+
+
 class SchoolConfiguration(WireModel):
     """What the agent should know of its own school."""
 
@@ -66,6 +78,7 @@ class AgentConfiguration(WireModel):
     targets: Annotated[list[TargetConfiguration], Field(max_length=MAX_TARGETS)] | None = None
     ping: PingConfiguration | None = None
     speed: SpeedConfiguration | None = None
+    budget: BudgetConfiguration | None = None
 
     @model_validator(mode="after")
     def _target_names_are_unique(self) -> Self:

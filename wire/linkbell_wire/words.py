@@ -141,6 +141,7 @@ class EventName(StrEnum):
     CREDENTIAL_REFUSED = "credential_refused"
     SPOOL_SET_ASIDE = "spool_set_aside"
     PROBE_FAULT = "probe_fault"
+    DATA_USE = "data_use"
 
 
 class SkipReason(StrEnum):
@@ -153,6 +154,14 @@ class SkipReason(StrEnum):
     OFFLINE = "offline"
     DISABLED = "disabled"
     NO_SERVER = "no_server"
+
+
+class BudgetProfile(StrEnum):
+    """What kind of line it is, seen from its bill."""
+
+    UNMETERED = "unmetered"
+    METERED = "metered"
+    SATELLITE = "satellite"
 
 
 class ClockQuality(StrEnum):
