@@ -121,6 +121,15 @@ def doings_of_the_wire(module: Module) -> list[str]:
 
 PURE = {
     "linkbell_agent.costs",
+    "linkbell_agent.budget.account",
+    "linkbell_agent.budget.cost",
+    "linkbell_agent.budget.decide",
+    "linkbell_agent.budget.ledger",
+    "linkbell_agent.budget.months",
+    "linkbell_agent.budget.planned",
+    "linkbell_agent.budget.policy",
+    "linkbell_agent.budget.profiles",
+    "linkbell_agent.courtesy.rule",
     "linkbell_agent.describe",
     "linkbell_agent.ndt7.plateau",
     "linkbell_agent.ndt7.rules",

@@ -7,11 +7,14 @@ from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from linkbell_agent.budget.profiles import BudgetPlan, Limits, Wish, merge
+from linkbell_agent.courtesy.rule import Manners
 from linkbell_agent.schedule.calendar import SchoolCalendar, find_zone, read_ranges, week_of
 from linkbell_agent.schedule.slots import Kind, Timetable
 from linkbell_agent.settings import CalendarSettings, Settings
 from linkbell_wire.configuration import (
     AgentConfiguration,
+    BudgetConfiguration,
     CalendarConfiguration,
     CheckConfiguration,
     PingConfiguration,
@@ -28,6 +31,9 @@ INTERNATIONAL_HOST = "1.1.1.1"
 """Pinged to see whether the world beyond the provider answers: anycast, open to pings, an address and not a name."""
 
 MEASUREMENT_PORT = 8471
+
+SCHOOL_DAY_S = 12 * 3600.0
+"""Of two shifts; few schools are open for longer."""
 
 MLAB_DOMAINS = ("measurement-lab.org", "measurementlab.net")
 
@@ -51,6 +57,10 @@ class Plan:
     floors: Mapping[Direction, float] = field(default_factory=dict)
     """In bits per second, of the directions that are checked: none if checks are off or no floor is known."""
 
+    budget: BudgetPlan = field(default_factory=BudgetPlan)
+    manners: Manners = field(default_factory=Manners)
+    timezone: str = "UTC"
+
     def timetable(self, kind: Kind) -> Timetable | None:
         """Return when tests of that kind run, None if they do not."""
         if kind is Kind.SPEED:
@@ -73,7 +83,10 @@ class Surroundings:
 
 
 def make_plan(settings: Settings, configuration: AgentConfiguration | None, surroundings: Surroundings) -> Plan:
-    """Merge. The collector's list of targets replaces the local one; the box's own layers are always kept."""
+    """Merge. The collector's list of targets replaces the local one; the box's own layers are always kept.
+
+    The budget's profile holds the schedule to what such a line can bear, whoever asks for more.
+    """
     remote = configuration or AgentConfiguration()
     configured = settings.targets if remote.targets is None else remote.targets
     targets = {target.name: target for target in default_targets(surroundings)} if settings.default_targets else {}
@@ -83,24 +96,45 @@ def make_plan(settings: Settings, configuration: AgentConfiguration | None, surr
     check = remote.check or CheckConfiguration()
     wanted = _first(check.directions, settings.check.directions)
     checked = _first(check.enabled, True) and settings.check.enabled
+    budget = _budget(settings, remote)
+    most = budget.limits
+    calendar = make_calendar(remote, settings.calendar)
     return Plan(
         targets=tuple(targets.values()),
-        ping_interval_s=_first(ping.interval_s, settings.ping.interval_s),
-        ping_count=_first(ping.count, settings.ping.count),
+        ping_interval_s=max(_first(ping.interval_s, settings.ping.interval_s), most.ping_interval_s or 0.0),
+        ping_count=_least(_first(ping.count, settings.ping.count), most.ping_count),
         speed_enabled=_first(speed.enabled, True) and settings.speed.enabled,
-        speed_per_day=_first(speed.per_day, settings.speed.per_day),
+        speed_per_day=_least(_first(speed.per_day, settings.speed.per_day), most.speed_per_day),
         speed_max_duration_s=min(filter(None, (speed.max_duration_s, settings.speed.max_duration_s))),
-        speed_max_bytes=min(filter(None, (speed.max_bytes, settings.speed.max_bytes)), default=None),
+        speed_max_bytes=min(
+            filter(None, (speed.max_bytes, settings.speed.max_bytes, most.speed_max_bytes)), default=None
+        ),
         speed_full=settings.speed.full,
         servers=_allowed(
             settings.speed.servers or speed.servers or _beside(surroundings.collector),
             mlab_consent=settings.speed.mlab_consent or bool(speed.mlab_consent),
         ),
         speed_engine=settings.speed.engine,
-        calendar=make_calendar(remote, settings.calendar),
-        check_interval_s=_first(check.interval_s, settings.check.interval_s),
+        calendar=calendar,
+        check_interval_s=max(_first(check.interval_s, settings.check.interval_s), _check_interval_s(most)),
         floors=_floors(remote.school, wanted) if checked else {},
+        budget=budget,
+        manners=Manners(**settings.courtesy.model_dump()),
+        timezone=str(getattr(calendar.zone, "key", "UTC")),
     )
+
+
+def _budget(settings: Settings, remote: AgentConfiguration) -> BudgetPlan:
+    here, there = settings.budget, remote.budget or BudgetConfiguration()
+    return merge(
+        Wish(here.profile, here.bytes_per_month, here.billing_day),
+        Wish(there.profile, there.bytes_per_month, there.billing_day),
+    )
+
+
+def _check_interval_s(most: Limits) -> float:
+    """Return the least time between two checks in which a school day has no more of them than a budget bears."""
+    return SCHOOL_DAY_S / most.checks_per_day if most.checks_per_day else 0.0
 
 
 def make_calendar(remote: AgentConfiguration, local: CalendarSettings) -> SchoolCalendar:
@@ -138,6 +172,10 @@ def _allowed(servers: Sequence[SpeedServer], *, mlab_consent: bool) -> tuple[Spe
 
 def _first(remote: T | None, local: T) -> T:
     return local if remote is None else remote
+
+
+def _least(value: int, most: int | None) -> int:
+    return value if most is None else min(value, most)
 
 
 def default_targets(surroundings: Surroundings) -> list[TargetConfiguration]:

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from linkbell_wire import calendar, fields
 from linkbell_wire.configuration import MAX_TARGETS, SpeedServer, TargetConfiguration
-from linkbell_wire.words import Direction, Engine
+from linkbell_wire.words import BudgetProfile, Direction, Engine
 
 DEFAULT_FILE = Path("/etc/linkbell/agent.toml")
 ENVIRONMENT_PREFIX = "LINKBELL_AGENT_"
@@ -151,6 +151,40 @@ class CalendarSettings(_Section):
     )
 
 
+class BudgetSettings(_Section):
+    """How much of a month's data measuring may use."""
+
+    profile: BudgetProfile | None = Field(
+        None,
+        description="Kind of line: unmetered, metered, satellite; unset: metered if bytes are given, else unmetered.",
+    )
+    bytes_per_month: int | None = Field(
+        None, ge=10_000_000, le=10**13, description="Most bytes a month for all measuring; unset: what the profile has."
+    )
+    billing_day: int | None = Field(
+        None, ge=1, le=28, description="Day on which a month begins, in the school's time zone; unset: the first."
+    )
+
+
+class CourtesySettings(_Section):
+    """Waiting while others use the line."""
+
+    enabled: bool = Field(True, description="Whether tests wait while others use the line.")
+    busy_share: float = Field(
+        0.1, gt=0, le=1, description="Share of the line's last known speed that others may use without a test waiting."
+    )
+    busy_bps: float = Field(
+        256_000.0, ge=1000, le=1e12, description="Bits per second that others may always use without a test waiting."
+    )
+    look_s: float = Field(2.0, ge=0.5, le=30, description="Seconds of traffic that are looked at.")
+    wait_s: float = Field(
+        30.0, ge=0, le=600, description="Seconds a busy line is looked at again before a test is skipped."
+    )
+    skips: int = Field(
+        3, ge=0, le=1000, description="Tests skipped in a row, after which one runs anyway and is marked."
+    )
+
+
 class ReportSettings(_Section):
     """Sending to the collector."""
 
@@ -200,6 +234,8 @@ class Settings(_Section):
     speed: SpeedSettings = Field(default_factory=SpeedSettings, description="Full speed tests.")
     check: CheckSettings = Field(default_factory=CheckSettings, description="Floor checks.")
     calendar: CalendarSettings = Field(default_factory=CalendarSettings, description="When the school is open.")
+    budget: BudgetSettings = Field(default_factory=BudgetSettings, description="A month's data.")
+    courtesy: CourtesySettings = Field(default_factory=CourtesySettings, description="Giving way to others.")
     report: ReportSettings = Field(default_factory=ReportSettings, description="Sending to the collector.")
     spool: SpoolSettings = Field(default_factory=SpoolSettings, description="Keeping what is not acknowledged.")
 

@@ -71,6 +71,18 @@ class CalendarConfiguration(WireModel):
     terms: Annotated[list[calendar.DaysText], Field(max_length=calendar.MAX_DAYS_ENTRIES)] | None = None
 
 
+class BudgetConfiguration(WireModel):
+    """How much of a month's data measuring may use on each uplink, counted from one ``billing_day`` to the next.
+
+    A profile says what kind of line it is; ``bytes_per_month`` without one is a metered line, and ``metered`` needs
+    bytes from the collector or from the box. The stricter of both counts.
+    """
+
+    profile: words.BudgetProfile | None = None
+    bytes_per_month: Annotated[int, Field(ge=10_000_000, le=10**13)] | None = None
+    billing_day: Annotated[int, Field(ge=1, le=28)] | None = None
+
+
 class SchoolConfiguration(WireModel):
     """What the agent should know of its own school."""
 
@@ -91,6 +103,7 @@ class AgentConfiguration(WireModel):
     speed: SpeedConfiguration | None = None
     check: CheckConfiguration | None = None
     calendar: CalendarConfiguration | None = None
+    budget: BudgetConfiguration | None = None
 
     @model_validator(mode="after")
     def _target_names_are_unique(self) -> Self:

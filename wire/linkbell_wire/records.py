@@ -175,6 +175,7 @@ class SpeedRecord(Record):
     """A speed test. A direction that was not asked for is ``None``; one that failed is there, with its failure.
 
     ``limited_by`` sums the directions up: ``device`` if either was, else ``server``, ``line``, ``unknown``.
+    ``forced``: it ran though others used the line, after several tests were skipped for that.
     """
 
     kind: Literal["speed"] = "speed"
@@ -190,6 +191,7 @@ class SpeedRecord(Record):
     probe_bytes: fields.ByteCount | None = None
     others_before_bps: fields.BitRate | None = None
     others_during_bps: fields.BitRate | None = None
+    forced: bool | None = None
     limited_by: words.LimitedBy = words.LimitedBy.UNKNOWN
     failure: Failure | None = None
 
@@ -211,7 +213,7 @@ class CheckRecord(Record):
 
     The sender is paced at ``paced_bps``, so ``bps`` (payload at the receiver, within ``bps_low`` and ``bps_high``) is
     what the line carried up to that and says nothing of what it could carry beyond. ``sure`` is false where the budget
-    was spent near the floor and the best estimate decided.
+    was spent near the floor and the best estimate decided. ``forced``: it ran though others used the line.
     """
 
     kind: Literal["check"] = "check"
@@ -219,6 +221,7 @@ class CheckRecord(Record):
     server_scope: words.ServerScope = words.ServerScope.UNKNOWN
     direction: words.Direction = words.Direction.DOWNLOAD
     trigger: words.Trigger
+    forced: bool | None = None
     floor_bps: fields.BitRate
     passed: bool | None = None
     sure: bool | None = None

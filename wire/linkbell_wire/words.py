@@ -141,6 +141,7 @@ class EventName(StrEnum):
     CREDENTIAL_REFUSED = "credential_refused"
     SPOOL_SET_ASIDE = "spool_set_aside"
     PROBE_FAULT = "probe_fault"
+    DATA_USE = "data_use"
 
 
 class SkipReason(StrEnum):
@@ -154,6 +155,14 @@ class SkipReason(StrEnum):
     DISABLED = "disabled"
     NO_SERVER = "no_server"
     MISSED = "missed"
+
+
+class BudgetProfile(StrEnum):
+    """What kind of line it is, seen from its bill."""
+
+    UNMETERED = "unmetered"
+    METERED = "metered"
+    SATELLITE = "satellite"
 
 
 class ClockQuality(StrEnum):
