@@ -15,6 +15,7 @@ from uuid import uuid4
 from linkbell_agent.clock import SystemClock
 from linkbell_agent.collector_api import HttpCollectorApi
 from linkbell_agent.configuration import ConfigurationKeeper
+from linkbell_agent.doorway import Doorway
 from linkbell_agent.enrolment import Enrolled, check_url, enrol
 from linkbell_agent.files import StateError, prepare_folder
 from linkbell_agent.identity import Identity, installation_id, read_identity
@@ -91,7 +92,10 @@ def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[R
     context = build_context(settings)
     life = Life(context.clock, settings.state)
     spool = _build_spool(settings, context, life.redate)
-    link = CollectorLink(settings.state, lambda known: _connect(settings, known, spool, context))
+    door = Doorway(
+        context.clock, settings.state, context.uplink, lambda: _plan_of(settings, link), _device_of(settings)
+    )
+    link = CollectorLink(settings.state, lambda known: _connect(settings, known, spool, context, door))
     link.refresh()
     options = RunnerOptions(
         seed=_seed(settings.state, identity, context),
@@ -100,6 +104,7 @@ def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[R
         speed_now=speed_now,
         on_record=on_record,
         life=life,
+        open_door=door,
     )
     return Agent(Runner(PROBES, context, lambda: _plan_of(settings, link), (spool, link), options), link, lock)
 
@@ -137,7 +142,16 @@ def _build_spool(settings: Settings, context: ProbeContext, amend: Callable[[str
     return spool
 
 
-def _connect(settings: Settings, identity: Identity, spool: Spool, context: ProbeContext) -> Connected:
+def _device_of(settings: Settings) -> Callable[[], str | None]:
+    def device() -> str | None:
+        """Return the device that leads out: the one that was set, else that of the default route."""
+        gateways = default_gateways()
+        return settings.uplink.device or (gateways[0].device if gateways else None)
+
+    return device
+
+
+def _connect(settings: Settings, identity: Identity, spool: Spool, context: ProbeContext, door: Doorway) -> Connected:
     credential = identity.credential.get_secret_value()
     # A connection of its own for each: a configuration must not wait behind a long row of batches.
     reports, configurations = HttpCollectorApi(identity.collector), HttpCollectorApi(identity.collector)
@@ -150,6 +164,7 @@ def _connect(settings: Settings, identity: Identity, spool: Spool, context: Prob
         batch_records=settings.report.batch_records,
         max_share=settings.report.max_share,
         agent=identity.agent,
+        heard=door.heard,
     )
     keeper = ConfigurationKeeper(configurations, credential, settings.state)
     return Connected(identity, sender, keeper, (reports, configurations))

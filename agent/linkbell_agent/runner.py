@@ -11,6 +11,7 @@ from pathlib import Path
 from linkbell_agent.configuration import Outcome
 from linkbell_agent.done_file import DoneFile
 from linkbell_agent.life import Life
+from linkbell_agent.line_tests import LineTests, OpenDoor
 from linkbell_agent.link import CollectorLink, report
 from linkbell_agent.past_boots import Event
 from linkbell_agent.plan import Plan
@@ -23,7 +24,7 @@ from linkbell_agent.spool import Spool
 from linkbell_wire.configuration import TargetConfiguration
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.records import EventRecord, PingRecord, Record
-from linkbell_wire.words import Direction, EventName, Layer, PingMethod, Trigger
+from linkbell_wire.words import Direction, EventName, Layer, PingMethod
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ CONFIGURATION_LEAST_S = 5.0
 
 FLUSH_INTERVAL_S = 10.0
 FAULT_WAIT_S = 60.0
+ACCOUNT_DELAY_S = 120.0
+ACCOUNT_INTERVAL_S = 6 * 3600.0
 LAST_SEND_S = 1.5
 STOP_LIMIT_S = 4.0
 
@@ -56,6 +59,7 @@ class RunnerOptions:
     speed_now: bool = False
     on_record: Callable[[Record], None] | None = None
     life: Life | None = None
+    open_door: OpenDoor | None = None
     rng: random.Random = field(default_factory=random.SystemRandom)
 
 
@@ -80,6 +84,7 @@ class Runner:
         self._done = DoneFile(options.state, context.clock.monotonic)
         self._line = asyncio.Lock()
         """Held by whatever loads or times the line: a ping during a speed test would blame the line for the test."""
+        self._tests = LineTests(context, plan, self._line, self._spool.history_held, options.open_door)
         self._stopped = asyncio.Event()
 
     def stop(self) -> None:
@@ -100,6 +105,7 @@ class Runner:
             self._flush_for_ever,
             self._report_for_ever,
             self._configure_for_ever,
+            self._account_for_ever,
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -116,10 +122,16 @@ class Runner:
         try:
             async with asyncio.timeout(STOP_LIMIT_S):
                 await self._try(self._send_last)
+                await self._try(self._close_door)
                 await self._spool.close()
                 await self._life.end()
         except TimeoutError:
             log.error("the disk did not take the last results in time")
+
+    async def _close_door(self) -> None:
+        door = self._tests.door()
+        if door is not None:
+            await door.close()
 
     async def _send_last(self) -> None:
         connected = self._link.present
@@ -153,10 +165,15 @@ class Runner:
             await asyncio.sleep(max(0.0, due_s - clock.monotonic()))
             plan = self._plan()
             await self._ping_round(plan)
+            interval_s = await self._tests.ping_interval_s(plan)
             # A round that was held up does not bring two at once.
-            due_s += plan.ping_interval_s * max(1, -(-(clock.monotonic() - due_s) // plan.ping_interval_s))
+            due_s += interval_s * max(1, -(-(clock.monotonic() - due_s) // interval_s))
 
     async def _ping_round(self, plan: Plan) -> None:
+        refused = await self._tests.refuse_pings(plan)
+        if refused is not None:
+            self._keep(refused)
+            return
         async with self._line, asyncio.TaskGroup() as pings:
             if not any(target.layer is Layer.GATEWAY for target in plan.targets):
                 self._keep(no_gateway(self._context))
@@ -198,28 +215,22 @@ class Runner:
         return Rounds(work, self._context, self._done, self._options.seed, self._keep)
 
     async def _measure_speed(self, asked: Asked) -> Record:
-        plan = self._plan()
-        request = SpeedRequest(
-            plan.servers,
-            Trigger.SLOT,
-            max_duration_s=plan.speed_max_duration_s,
-            max_bytes=plan.speed_max_bytes,
-            full=plan.speed_full,
-            engine=plan.speed_engine,
-            on_busy=asked,
-        )
-        async with self._line:
-            with self._spool.history_held():
-                return await self._probes.speed(request, self._context)
+        return await self._tests.speed(self._probes.speed, self._probes.check, asked, self._keep)
 
     async def _measure_floor(self, direction: Direction, asked: Asked) -> Record:
-        plan, probe = self._plan(), self._probes.check
+        probe = self._probes.check
         assert probe is not None
-        floor_bps = plan.floors[direction]
-        request = CheckRequest(plan.servers, Trigger.SLOT, floor_bps, direction, on_busy=asked)
-        async with self._line:
-            with self._spool.history_held():
-                return await probe(request, self._context)
+        return await self._tests.check(probe, direction, asked)
+
+    async def _account_for_ever(self) -> None:
+        """Say how much of the month's data is used, and what it will come to."""
+        while True:
+            await asyncio.sleep(ACCOUNT_DELAY_S)
+            door = self._tests.door()
+            if door is not None:
+                usage = await door.usage(self._context.uplink.name)
+                self._event(EventName.DATA_USE, **usage.details())
+            await asyncio.sleep(ACCOUNT_INTERVAL_S - ACCOUNT_DELAY_S)
 
     async def _flush_for_ever(self) -> None:
         while True:

@@ -1,8 +1,9 @@
 """Sending: takes batches from the spool, gives them to the collector, and does what the reply asks for."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from uuid import UUID
 
@@ -94,7 +95,7 @@ class Sender:
     long is followed by a long pause. What is new never pauses.
     """
 
-    def __init__(  # noqa: PLR0913 - the last three are plain values
+    def __init__(  # noqa: PLR0913 - the last four are plain values
         self,
         spool: Spool,
         api: CollectorApi,
@@ -105,6 +106,7 @@ class Sender:
         batch_records: int,
         max_share: float = 1.0,
         agent: str | None = None,
+        heard: Callable[[datetime], None] | None = None,
     ) -> None:
         self._spool = spool
         self._api = api
@@ -114,6 +116,7 @@ class Sender:
         self._batch_records = batch_records
         self._limit = batch_records
         self._agent = agent
+        self._heard = heard
         self._pause_ratio = 1 / max_share - 1
         self._said = ""
         self._not_before_s = 0.0
@@ -171,6 +174,8 @@ class Sender:
         # One more each time: what refused a large batch has not gone away.
         self._limit = min(self._batch_records, self._limit + 1)
         self.config_etag = reply.config_etag
+        if self._heard is not None:
+            self._heard(reply.server_time)
         if self._said:
             log.info("the collector takes results again")
         self._said = ""
