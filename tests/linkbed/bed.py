@@ -75,7 +75,7 @@ def binary() -> Path:
     program = folder / f"linkbed-{hashlib.sha256(source).hexdigest()[:16]}"
     if not program.exists():
         fresh = program.with_suffix(f".{os.getpid()}")
-        subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(fresh), str(SOURCE)], check=True)
+        subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(fresh), str(SOURCE), "-lm"], check=True)
         fresh.rename(program)
     return program
 

@@ -2,14 +2,27 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
 STEP_S = 0.1
 """How long a varying line keeps one rate."""
 
 PATTERN_S = 120.0
 """A varying line's pattern repeats after this long."""
+
+
+@dataclass(frozen=True)
+class Others:
+    """Other people's traffic: ``bps`` of IP packets for ``on_s`` on average, then nothing for ``off_s`` on average.
+
+    It is not elastic: it gives way to nobody but by losing packets to a full queue.
+    """
+
+    bps: float = 0.0
+    on_s: float = 1.0
+    off_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -27,6 +40,7 @@ class Way:
     loss: float = 0.0
     burst_packets: float = 1.0
     step_s: float = STEP_S
+    others: Others = field(default_factory=Others)
 
     @property
     def mean_bps(self) -> float:
@@ -37,7 +51,8 @@ class Way:
         """Return this direction as ``linkbed.c`` reads it."""
         head = (
             f"{self.delay_s * 1e6:.0f} {self.jitter_s * 1e6:.0f} {self.loss * 1e6:.3f} {self.burst_packets} "
-            f"{self.queue_bytes} {self.step_s * 1e6:.0f} {len(self.rates_bps)}"
+            f"{self.queue_bytes} {self.step_s * 1e6:.0f} {len(self.rates_bps)} "
+            f"{self.others.bps:.0f} {self.others.on_s * 1e6:.0f} {self.others.off_s * 1e6:.0f}"
         )
         return "\n".join([head, *(f"{rate:.0f}" for rate in self.rates_bps), ""])
 
@@ -53,14 +68,14 @@ class Line:
     seed: int = field(default=1, kw_only=True)
 
 
-def steady(rate_mbit: float, *, delay_s: float, queue_s: float, **more: float) -> Way:
+def steady(rate_mbit: float, *, delay_s: float, queue_s: float, **more: Any) -> Way:
     """Return a direction of one rate. The queue holds ``queue_s`` seconds of it, and never fewer than 16 packets."""
     rate_bps = rate_mbit * 1e6
     return Way([rate_bps], delay_s, max(24_000, round(rate_bps / 8 * queue_s)), **more)
 
 
 def wandering(
-    rate_mbit: float, swing: float, seed: int, *, delay_s: float, queue_s: float, settle_s: float = 1.0, **more: float
+    rate_mbit: float, swing: float, seed: int, *, delay_s: float, queue_s: float, settle_s: float = 1.0, **more: Any
 ) -> Way:
     """Return a direction whose rate wanders around ``rate_mbit`` within plus or minus ``swing`` of it.
 
@@ -83,4 +98,4 @@ def with_gaps(way: Way, every_s: float, gap_s: float, offset_s: float) -> Way:
     for start, _ in pairwise(step_of):
         for step in range(start, start + max(1, round(gap_s / way.step_s))):
             rates[step % len(rates)] = 0.0
-    return Way(rates, way.delay_s, way.queue_bytes, way.jitter_s, way.loss, way.burst_packets, way.step_s)
+    return replace(way, rates_bps=rates)

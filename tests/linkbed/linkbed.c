@@ -12,9 +12,11 @@
  *   linkbed NETNS_A NETNS_B DEVICE LOG SEED < configuration
  *
  * Configuration, one direction a block, "down" (B to A) then "up" (A to B):
- *   delay_us jitter_us loss_ppm burst_packets queue_bytes step_us steps
+ *   delay_us jitter_us loss_ppm burst_packets queue_bytes step_us steps others_bps on_us off_us
  *   then `steps` rates in bits per second, each for step_us, repeated for ever
  * A loss burst has the given mean length (1: each packet on its own); loss_ppm is the overall share lost.
+ * Others send packets of OTHERS_BYTES at others_bps, for on_us on average, then pause for off_us on average. They use the
+ * same queue and the same rate, and go nowhere: the namespaces' interfaces do not count them.
  *
  * The log is binary: records of struct bin, native byte order.
  */
@@ -22,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <math.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -40,12 +43,14 @@
 #define PACKET_BYTES 2048
 #define BIN_NS 10000000LL
 #define JITTER_KNOT_NS 20000000LL /* delay drifts between random values this far apart: radio schedulers do not flicker */
+#define OTHERS_BYTES 1200
 #define NEVER INT64_MAX
 
 struct packet {
   int64_t deliver_at;
   uint16_t length;
   uint8_t lost;
+  uint8_t is_others;
   uint8_t data[PACKET_BYTES];
 };
 
@@ -58,6 +63,7 @@ struct bin { /* keep in step with tests/linkbed/truth.py */
   uint64_t dropped_bytes;
   uint64_t queued_bytes; /* at the end of the bin */
   int64_t wait_ns;       /* how long a packet arriving at the end of the bin would wait for its turn */
+  uint64_t others_bytes; /* carried for others */
   int64_t late_ns;       /* the latest that this process came to do something in the bin */
 };
 
@@ -72,6 +78,9 @@ struct line {
   double *rates;
   int is_dead; /* its rate is 0 for good */
   uint64_t random, salt;
+  int64_t others_gap_ns, others_on_ns, others_off_ns; /* between two packets of others; means of their bursts and pauses */
+  int64_t others_next, others_until;
+  uint64_t others_random;
 
   struct packet *ring;
   uint32_t deliver, serve, tail; /* deliver <= serve <= tail, counted without wrapping */
@@ -163,12 +172,13 @@ static void serve(struct line *line, int64_t now) {
   while (line->head_finish <= now) {
     struct packet *packet = at(line, line->serve);
     int64_t finish = line->head_finish;
-    packet->lost = (uint8_t)is_lost(line);
+    packet->lost = packet->is_others || is_lost(line);
     packet->deliver_at = finish + line->delay_ns + jitter_at(line, finish);
     if (packet->deliver_at < line->last_deliver) packet->deliver_at = line->last_deliver;
     line->last_deliver = packet->deliver_at;
-    line->bin.served_bytes += packet->length;
-    if (packet->lost) line->bin.lost_bytes += packet->length;
+    if (packet->is_others) line->bin.others_bytes += packet->length;
+    else line->bin.served_bytes += packet->length;
+    if (packet->lost && !packet->is_others) line->bin.lost_bytes += packet->length;
     line->queued -= packet->length;
     line->serve++;
     start_service(line, finish);
@@ -185,9 +195,38 @@ static void deliver(struct line *line, int64_t now) {
   }
 }
 
+/* A length of time around `mean`, as if its end did not know its beginning. */
+static int64_t drawn_ns(struct line *line, int64_t mean) {
+  return mean ? 1 + (int64_t)(-log(1 - uniform(&line->others_random)) * (double)mean) : 0;
+}
+
+static int enqueue(struct line *line, uint32_t length, int is_others, int64_t now) {
+  if (line->tail - line->deliver >= RING || line->queued + length > line->queue_limit) return 0;
+  struct packet *packet = at(line, line->tail);
+  packet->length = (uint16_t)length;
+  packet->is_others = (uint8_t)is_others;
+  line->queued += length;
+  line->tail++;
+  if (line->head_finish == NEVER) start_service(line, now);
+  return 1;
+}
+
+static void take_others(struct line *line, int64_t now) {
+  while (line->others_next <= now) {
+    serve(line, line->others_next);
+    enqueue(line, OTHERS_BYTES, 1, line->others_next);
+    line->others_next += line->others_gap_ns;
+    if (line->others_off_ns && line->others_next > line->others_until) {
+      line->others_next = line->others_until + drawn_ns(line, line->others_off_ns);
+      line->others_until = line->others_next + drawn_ns(line, line->others_on_ns);
+    }
+  }
+}
+
 static void take(struct line *line) {
   for (int i = 0; i < 64; i++) { /* then the other direction has its turn */
     static uint8_t waste[PACKET_BYTES];
+    take_others(line, now_ns()); /* before this packet, which is read straight into the next place of the ring */
     int full = line->tail - line->deliver >= RING;
     uint8_t *space = full ? waste : at(line, line->tail)->data;
     ssize_t length = read(line->in, space, PACKET_BYTES);
@@ -197,14 +236,7 @@ static void take(struct line *line) {
     }
     int64_t now = now_ns();
     serve(line, now);
-    if (full || line->queued + (uint64_t)length > line->queue_limit) {
-      line->bin.dropped_bytes += (uint64_t)length;
-      continue;
-    }
-    at(line, line->tail)->length = (uint16_t)length;
-    line->queued += (uint64_t)length;
-    line->tail++;
-    if (line->head_finish == NEVER) start_service(line, now);
+    if (full || !enqueue(line, (uint32_t)length, 0, now)) line->bin.dropped_bytes += (uint64_t)length;
   }
 }
 
@@ -226,6 +258,7 @@ static void close_bins(struct line *line, int64_t now, FILE *log) {
 static int64_t next_event(const struct line *line) {
   int64_t next = line->head_finish;
   if (line->deliver != line->serve && at(line, line->deliver)->deliver_at < next) next = at(line, line->deliver)->deliver_at;
+  if (line->others_next < next) next = line->others_next;
   if (line->bin.start_ns + BIN_NS < next) next = line->bin.start_ns + BIN_NS;
   return next;
 }
@@ -244,9 +277,11 @@ static int open_tun(const char *netns, const char *device) {
 }
 
 static void configure(struct line *line, uint64_t direction, uint64_t seed) {
-  double loss_ppm, burst;
-  long long delay_us, jitter_us, queue, step_us;
-  if (scanf("%lld %lld %lf %lf %lld %lld %u", &delay_us, &jitter_us, &loss_ppm, &burst, &queue, &step_us, &line->steps) != 7 ||
+  double loss_ppm, burst, others_bps;
+  long long delay_us, jitter_us, queue, step_us, on_us, off_us;
+  if (scanf("%lld %lld %lf %lf %lld %lld %u %lf %lld %lld", &delay_us, &jitter_us, &loss_ppm, &burst, &queue, &step_us,
+            &line->steps, &others_bps, &on_us, &off_us) != 10 ||
+      others_bps < 0 || on_us < 0 || off_us < 0 ||
       delay_us < 0 || jitter_us < 0 || loss_ppm < 0 || loss_ppm >= 1e6 || burst < 1 || queue < 1 || step_us < 1 || !line->steps) {
     fprintf(stderr, "linkbed: a direction is not configured as the head of linkbed.c says\n");
     exit(2);
@@ -271,6 +306,10 @@ static void configure(struct line *line, uint64_t direction, uint64_t seed) {
   line->random = (seed * 2 + direction) * 0x9E3779B97F4A7C15ULL + 0x1234567ULL;
   for (int i = 0; i < 8; i++) uniform(&line->random);
   line->salt = line->random;
+  line->others_random = line->random ^ 0x5DEECE66DULL; /* of its own: what others do must not move the dice of loss */
+  line->others_gap_ns = others_bps > 0 ? (int64_t)(OTHERS_BYTES * 8e9 / others_bps) : NEVER;
+  line->others_on_ns = on_us * 1000, line->others_off_ns = off_us * 1000;
+  line->others_next = NEVER;
   line->head_finish = NEVER;
   line->bin.direction = direction;
 }
@@ -298,12 +337,18 @@ int main(int count, char **words) {
 
   epoch = now_ns() / BIN_NS * BIN_NS;
   lines[0].bin.start_ns = lines[1].bin.start_ns = epoch;
+  for (int i = 0; i < 2; i++) {
+    if (lines[i].others_gap_ns == NEVER) continue;
+    lines[i].others_next = epoch;
+    lines[i].others_until = epoch + drawn_ns(&lines[i], lines[i].others_on_ns);
+  }
   printf("ready %lld\n", (long long)epoch);
   fflush(stdout);
   int64_t flushed = epoch;
   while (!ended) {
     int64_t now = now_ns(), next = NEVER;
     for (int i = 0; i < 2; i++) {
+      take_others(&lines[i], now);
       serve(&lines[i], now);
       deliver(&lines[i], now);
       close_bins(&lines[i], now, log);

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from linkbell_wire.words import Direction
 
-_BIN = struct.Struct("=qQdQQQQqq")  # struct bin of linkbed.c
+_BIN = struct.Struct("=qQdQQQQqQq")  # struct bin of linkbed.c
 BIN_S = 0.01
 
 MTU = 1500
@@ -29,6 +29,12 @@ class Bin:
     queued_bytes: int
     wait_s: float
     late_s: float
+    others_bytes: int = 0
+
+    @property
+    def left_bits(self) -> float:
+        """What was left to those who are not others, used or not."""
+        return max(0.0, self.capacity_bits - self.others_bytes * 8)
 
 
 class Truth:
@@ -43,8 +49,11 @@ class Truth:
         data = log.read_bytes()
         ways: tuple[list[Bin], list[Bin]] = ([], [])
         whole = len(data) // _BIN.size * _BIN.size
-        for start_ns, way, bits, served, lost, dropped, queued, wait_ns, late_ns in _BIN.iter_unpack(data[:whole]):
-            ways[way].append(Bin(start_ns / 1e9, bits, served, lost, dropped, queued, wait_ns / 1e9, late_ns / 1e9))
+        for start_ns, way, bits, served, lost, dropped, queued, wait_ns, others, late_ns in _BIN.iter_unpack(
+            data[:whole]
+        ):
+            one = Bin(start_ns / 1e9, bits, served, lost, dropped, queued, wait_ns / 1e9, late_ns / 1e9, others)
+            ways[way].append(one)
         return cls(*ways)
 
     def bins(self, direction: Direction, start_s: float, end_s: float) -> Sequence[Bin]:
@@ -56,13 +65,13 @@ class Truth:
         return found
 
     def payload_bps(self, direction: Direction, start_s: float, end_s: float, delay_s: float = 0.0) -> float:
-        """Return the TCP payload a full line would have delivered, in bits per second.
+        """Return the TCP payload a full line would have delivered beside what it carried for others, in bits a second.
 
         ``delay_s`` is how long what was carried takes to the receiver, whose clock the stretch is on. Packets lost on
         the way count as what they are: carried for nothing.
         """
         start_s, end_s = start_s - delay_s, end_s - delay_s
-        bits = sum(part * one.capacity_bits for one, part in self._parts(direction, start_s, end_s))
+        bits = sum(part * one.left_bits for one, part in self._parts(direction, start_s, end_s))
         return bits / (end_s - start_s) * PAYLOAD_SHARE * (1 - self.loss(direction, start_s, end_s))
 
     def loss(self, direction: Direction, start_s: float, end_s: float) -> float:
