@@ -121,6 +121,10 @@ def doings_of_the_wire(module: Module) -> list[str]:
 
 PURE = {
     "linkbell_agent.describe",
+    "linkbell_agent.layers.judge",
+    "linkbell_agent.layers.quality",
+    "linkbell_agent.layers.states",
+    "linkbell_agent.layers.verdict",
     "linkbell_agent.ndt7.plateau",
     "linkbell_agent.ndt7.rules",
     "linkbell_agent.plan",

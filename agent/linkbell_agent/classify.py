@@ -41,6 +41,9 @@ _GAI = {
     socket.EAI_MEMORY: FailureCode.OUT_OF_MEMORY,
 }
 
+_CERT_NOT_YET_VALID = 9
+"""X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL: the certificate begins later than this box believes it to be."""
+
 
 class NetworkFailure(Exception):  # noqa: N818 - a failure is data here, named as the wire names it
     """A measurement failed in a way that is a result. Carries the (operation, code) to be recorded."""
@@ -60,17 +63,22 @@ def classify(error: BaseException) -> FailureCode:
         return FailureCode.DNS_NOT_FOUND  # a name that is no name: the idna codec refuses it before any query
     if isinstance(error, TimeoutError):
         return FailureCode.TIMEOUT
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return FailureCode.TLS_CERTIFICATE_INVALID
-    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | asyncio.IncompleteReadError):
-        return FailureCode.CONNECTION_CLOSED
-    if isinstance(error, ssl.SSLError):
-        return FailureCode.TLS_FAILED
+    if isinstance(error, ssl.SSLError | asyncio.IncompleteReadError):
+        return _of_tls(error)
     if isinstance(error, MemoryError):
         return FailureCode.OUT_OF_MEMORY
     if isinstance(error, OSError):
         return _ERRNO.get(error.errno or 0, _by_type(error))
     return FailureCode.UNKNOWN
+
+
+def _of_tls(error: ssl.SSLError | asyncio.IncompleteReadError) -> FailureCode:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        begins_later = getattr(error, "verify_code", None) == _CERT_NOT_YET_VALID
+        return FailureCode.TLS_CERTIFICATE_NOT_YET_VALID if begins_later else FailureCode.TLS_CERTIFICATE_INVALID
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | asyncio.IncompleteReadError):
+        return FailureCode.CONNECTION_CLOSED
+    return FailureCode.TLS_FAILED
 
 
 def _by_type(error: OSError) -> FailureCode:
