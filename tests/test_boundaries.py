@@ -121,6 +121,7 @@ def doings_of_the_wire(module: Module) -> list[str]:
 
 PURE = {
     "linkbell_agent.describe",
+    "linkbell_agent.layers.hop",
     "linkbell_agent.layers.judge",
     "linkbell_agent.layers.quality",
     "linkbell_agent.layers.states",
@@ -160,6 +161,8 @@ CONCRETE = frozenset(
     {
         "linkbell_agent.clock.SystemClock",
         "linkbell_agent.collector_api.HttpCollectorApi",
+        "linkbell_agent.probes.dns.dns",
+        "linkbell_agent.probes.http.http",
         "linkbell_agent.probes.ping.ping",
         "linkbell_agent.probes.speed.speed",
         "linkbell_agent.spool_file.SpoolFile",

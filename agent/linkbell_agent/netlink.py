@@ -81,6 +81,18 @@ def own_addresses() -> list[OwnAddress]:
     return [address for address in found if address is not None]
 
 
+def own_networks(uplink: Uplink) -> list[str]:
+    """Return the networks that the device of ``uplink`` has an address in; none if it cannot be told which that is."""
+    try:
+        own = own_addresses()
+        devices = {one.device for one in own if one.address == uplink.source}
+        if uplink.device is not None:
+            devices = {socket.if_nametoindex(uplink.device)}
+    except (OSError, struct.error):
+        return []
+    return list(dict.fromkeys(one.network for one in own if one.device in devices))
+
+
 def route_request(address: Address, source: str | None) -> bytes:
     """Return the message that asks for the route to ``address``. Raises ``OSError`` if an address is none."""
     attributes = _address(_RTA_DST, address.family, address.host)

@@ -25,6 +25,8 @@ QUOTED = re.findall(
 
 BAD = [
     ("AgentConfiguration.ping_too_often", "ping.interval_s", "Input should be greater than or equal to 10"),
+    ("AgentConfiguration.platform_is_no_page", "platforms.0.url", "String should match pattern"),
+    ("AgentConfiguration.platform_twice", "", "Value error, platform names must be unique"),
     ("AgentConfiguration.target_twice", "", "Value error, target names must be unique"),
     ("AgentConfiguration.version_2", "version", "Input should be less than or equal to 1"),
     ("AnyRecord.no_kind", "", "Unable to extract tag using discriminator 'kind'"),

@@ -139,9 +139,17 @@ def _dns_health(record: DnsRecord) -> Health:
 def _counted(layer: Layer, found: Sequence[Found], known: Known) -> list[Found]:
     """Return what counts for a layer: look-ups and fetches before pings, which only see that the host lives."""
     here = [one for one in found if one.layer is layer and one.target not in known.aside]
+    if layer is Layer.DNS:
+        # One lie is enough: the right answers beside it do not make a name server that can be relied on.
+        liars = {one.target for one in here if _is_lie(one)}
+        here = [one for one in here if one.target not in liars or _is_lie(one)]
     if layer not in (Layer.DNS, Layer.PLATFORM, Layer.COLLECTOR):
         return here
     return [one for one in here if not one.is_ping] or here
+
+
+def _is_lie(one: Found) -> bool:
+    return one.failure is not None and one.failure.code is FailureCode.DNS_FALSE_ANSWER
 
 
 def _sees_portal(records: Sequence[Record], known: Known) -> bool:

@@ -32,8 +32,8 @@ class ProbeContext:
     uplink: Uplink
     clock: Clock
 
-    def within(self, permit: Permit) -> "ProbeContext":
-        """Return the same, kept to the addresses that ``permit`` allows."""
+    def within(self, permit: Permit | None) -> "ProbeContext":
+        """Return the same, kept to the addresses that ``permit`` allows; None allows all."""
         return replace(self, uplink=replace(self.uplink, permit=permit))
 
     def stamp(self) -> Stamp:

@@ -124,6 +124,12 @@ def test_what_is_measured_aside_does_not_count_but_is_evidence() -> None:
     assert [(one.target, one.up) for one in evidence(found)] == [("resolver", True), ("given-8.8.8.8", False)]
 
 
+def test_one_lie_condemns_a_name_server_and_another_that_tells_the_truth_helps() -> None:
+    lie = dns(FailureCode.DNS_FALSE_ANSWER)
+    assert judge([dns(), lie, dns()], Known())[0].dns is DOWN
+    assert judge([dns(), lie, dns(target="resolver.2")], Known())[0].dns is IMPAIRED
+
+
 @pytest.mark.parametrize(
     ("records", "portal"),
     [
