@@ -4,7 +4,6 @@ The only module of the agent that reads the environment. Every setting, with its
 below; ``docs/agent.md`` is held against this table by a test.
 """
 
-import difflib
 import ipaddress
 import json
 import os
@@ -330,6 +329,8 @@ def _put(tree: dict[str, Any], key: str, value: str) -> None:
 
 def nearest(key: str, known: Sequence[str] | Mapping[str, object] | set[str]) -> str:
     """Return " Did you mean …?" for the known key most like ``key``, or nothing."""
+    import difflib  # only for somebody who has mistyped
+
     close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     return f" Did you mean {close[0]}?" if close else ""
 

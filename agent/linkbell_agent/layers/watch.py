@@ -19,7 +19,7 @@ from linkbell_agent.probes.gateway import no_gateway
 from linkbell_agent.probes.http import HttpRequest, Sessions
 from linkbell_agent.probes.pages import Expectation
 from linkbell_wire.configuration import TargetConfiguration
-from linkbell_wire.records import PingRecord, Record, VerdictRecord
+from linkbell_wire.records import DnsRecord, HttpRecord, PingRecord, Record, VerdictRecord
 from linkbell_wire.words import Layer, VerdictState
 
 COLLECTOR, ISP, PORTAL, RESOLVER, SYSTEM = "collector", "isp", "portal-check", "resolver", "system"
@@ -32,6 +32,10 @@ PAGE_BYTES = 8192
 """Enough to judge a page by; a platform's front page of megabytes, every minute, would be the school's money."""
 
 MAX_SESSIONS = 16
+MAX_REMEMBERED = 128
+
+WELL_EVERY_S = 290.0
+"""Of look-ups and fetches that go well one in five minutes is kept, the first after a failure always."""
 
 LIE_CHECK_ROUNDS = 60
 """A name server that invents answers does so always: once an hour is often enough to ask."""
@@ -64,6 +68,7 @@ class LayerWatch:
         self._hop = FirstHop()
         self._quality = Quality()
         self._sessions: Sessions = {}
+        self._well_at_s: dict[tuple[str, str], float] = {}
         self._answering: frozenset[str] = frozenset()
         self._destination: str | None = None
         self._rounds = 0
@@ -90,7 +95,7 @@ class LayerWatch:
         return max(0.0, min(due_in_s, self._quick_interval_s - since_s))
 
     async def round(self, plan: Plan) -> None:
-        """Probe everything once, at the same time, and come to a verdict. Every record goes to ``keep``."""
+        """Probe everything once, at the same time, and come to a verdict. What is news goes to ``keep``."""
         self._started_s = self._context.clock.monotonic()
         self._quick_interval_s = plan.layers.quick_interval_s
         context = self._guarded(plan)
@@ -116,8 +121,25 @@ class LayerWatch:
 
     async def _take(self, probing: Awaitable[Record], records: list[Record]) -> None:
         record = await probing
-        self._keep(record)
         records.append(record)
+        if self._is_news(record):
+            self._keep(record)
+
+    def _is_news(self, record: Record) -> bool:
+        """Say whether a record is worth the bytes: of look-ups and fetches that go on going well, some are enough."""
+        if not isinstance(record, DnsRecord | HttpRecord):
+            return True
+        what = (record.target, record.name if isinstance(record, DnsRecord) else record.url)
+        now_s = self._context.clock.monotonic()
+        if record.failure is not None:
+            self._well_at_s.pop(what, None)
+            return True
+        if now_s - self._well_at_s.get(what, -WELL_EVERY_S) < WELL_EVERY_S:
+            return False
+        if len(self._well_at_s) > MAX_REMEMBERED:  # configurations have come and gone
+            self._well_at_s.clear()
+        self._well_at_s[what] = now_s
+        return True
 
     def _pings(self, plan: Plan, context: ProbeContext) -> list[Awaitable[Record]]:
         targets = list(plan.targets)

@@ -6,6 +6,7 @@ On our own sockets: the uplink is bound, every phase has its moment, and no more
 import asyncio
 import contextlib
 import functools
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -47,9 +48,24 @@ class HttpRequest:
     sessions: Sessions | None = None
 
 
-@functools.cache
-def _system_tls() -> ssl.SSLContext:
+def system_tls() -> ssl.SSLContext:
+    """Trust whom the system trusts. A folder of certificates is looked into when needed; a file of all is 2.5 MB."""
+    paths = ssl.get_default_verify_paths()
+    is_default = paths.cafile == paths.openssl_cafile or not paths.cafile  # not named by SSL_CERT_FILE
+    if is_default and paths.capath and _is_index(paths.capath):
+        return ssl.create_default_context(capath=paths.capath)
     return ssl.create_default_context()
+
+
+_kept_system_tls = functools.cache(system_tls)
+
+
+def _is_index(folder: str) -> bool:
+    """Say whether certificates can be found there by the hash of their subject (openssl-rehash(1))."""
+    try:
+        return any(name.endswith(".0") for name in os.listdir(folder))
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +73,7 @@ class HttpNetwork:
     """The outside world as this probe sees it, and whom it trusts. Tests hand in others."""
 
     resolve: Callable[[str], Awaitable[list[Address]]] = net.resolve
-    tls: Callable[[], ssl.SSLContext] = _system_tls
+    tls: Callable[[], ssl.SSLContext] = _kept_system_tls
 
 
 _SYSTEM = HttpNetwork()

@@ -15,7 +15,7 @@ from linkbell_agent.probes.dns import DnsRequest
 from linkbell_agent.probes.http import HttpRequest
 from linkbell_wire.configuration import PlatformConfiguration, TargetConfiguration
 from linkbell_wire.failures import FailureCode
-from linkbell_wire.records import PingRecord, Record, VerdictRecord
+from linkbell_wire.records import HttpRecord, PingRecord, Record, VerdictRecord
 from linkbell_wire.words import Layer, NeighbourState, VerdictState
 from tests.agent.fakes import ToldClock
 from tests.agent.layers.records import dns, http, ping
@@ -147,6 +147,23 @@ async def test_what_is_kept_is_every_record_and_each_change_of_the_verdict(bench
     shown = bench.verdicts[1].evidence
     assert [one.layer for one in shown] == sorted((one.layer for one in shown), key=list(Layer).index)
     assert {one.target for one in shown if one.up} == {"gateway"}
+
+
+async def test_of_what_goes_on_going_well_one_in_five_minutes_is_kept_and_every_failure(bench: Bench) -> None:
+    def fetches() -> int:
+        return sum(isinstance(one, HttpRecord) and one.target == "platform" for one in bench.kept)
+
+    await bench.rounds(24)
+    assert fetches() == 1
+    await bench.rounds(2)
+    assert fetches() == 2
+    bench.network.failing = {"platform"}
+    await bench.rounds(3)
+    assert fetches() == 5
+    bench.network.failing = set()
+    await bench.rounds(3)
+    assert fetches() == 6
+    assert sum(isinstance(one, PingRecord) and one.target == "gateway" for one in bench.kept) == 32
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 import asyncio
 import socket
 import ssl
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import trustme
@@ -14,7 +16,7 @@ from linkbell_agent.clock import SystemClock
 from linkbell_agent.net import Address, Uplink
 from linkbell_agent.permit import Permit
 from linkbell_agent.probes.base import ProbeContext
-from linkbell_agent.probes.http import HttpNetwork, HttpRequest, Sessions, http
+from linkbell_agent.probes.http import HttpNetwork, HttpRequest, Sessions, http, system_tls
 from linkbell_agent.probes.pages import Expectation
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.records import HttpRecord
@@ -263,3 +265,22 @@ async def test_a_url_that_leads_nowhere_is_a_result() -> None:
         record = await http(HttpRequest("p", Layer.PLATFORM, url, timeout_s=2), CONTEXT)
         assert record.failure is not None
         assert record.failure.operation is Operation.RESOLVE
+
+
+def hash_of(certificate: Path) -> str:
+    command = ["openssl", "x509", "-hash", "-noout", "-in", str(certificate)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+async def test_whom_the_system_trusts_is_trusted(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder is looked into by the hash of a certificate's subject, one by one; a file is read whole."""
+    file = tmp_path / "authority.pem"
+    AUTHORITY.cert_pem.write_to_path(str(file))
+    file.with_name(f"{hash_of(file)}.0").write_bytes(file.read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(file if kind == "file" else tmp_path / "none.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none" if kind == "file" else tmp_path))
+    context = system_tls()
+    assert len(context.get_ca_certs()) == (1 if kind == "file" else 0)
+    network = HttpNetwork(to_loopback, lambda: context)
+    assert (await fetched(page(), tls=serving("platform.example"), network=network)).failure is None
