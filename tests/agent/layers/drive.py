@@ -21,8 +21,9 @@ from linkbell_agent.probes.gateway import gateway_probe
 from linkbell_agent.probes.http import HttpRequest, http
 from linkbell_agent.probes.ping import ping
 from linkbell_agent.settings import load
-from linkbell_wire.configuration import AgentConfiguration
+from linkbell_wire.configuration import AgentConfiguration, TargetConfiguration
 from linkbell_wire.records import Record
+from linkbell_wire.words import Layer
 
 IDENTITY = Identity(
     agent="agent-1", school="KZ-1", collector="http://collector.example.kz", credential=SecretStr("lbc_" + "x" * 20)
@@ -65,7 +66,9 @@ async def obey(settings_file: Path) -> None:
         else:
             host = command["host"]
             address = Address(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
-            answer = {"neighbour": await neighbour_state(address, build_context(settings).uplink)}
+            context, started_s = build_context(settings), loop.time()
+            await quick_ping(PingRequest(TargetConfiguration(name="n", layer=Layer.GATEWAY, host=host)), context)
+            answer = {"neighbour": await neighbour_state(address, context.uplink, loop.time() - started_s)}
         print(json.dumps(answer), flush=True)
 
 
