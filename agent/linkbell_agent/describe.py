@@ -1,19 +1,24 @@
 """Records in one line for people, and what a line of a speed test leaves out. Pure."""
 
+from collections.abc import Callable
 from datetime import date
+from typing import Any
 
 from linkbell_wire.errors import ErrorReply
 from linkbell_wire.failures import Failure, FailureCode
 from linkbell_wire.records import (
     CheckRecord,
+    DnsRecord,
     EventRecord,
+    HttpRecord,
     PingRecord,
     Record,
     SkipRecord,
     SpeedRecord,
     SpeedResult,
+    VerdictRecord,
 )
-from linkbell_wire.words import DeviceLimit, Direction, Grade, LimitedBy
+from linkbell_wire.words import DeviceLimit, Direction, Grade, LimitedBy, NeighbourState, VerdictState
 
 NOTABLE_SHARE = 0.1
 """Other people's traffic of less than this share of the speed is not worth a sentence."""
@@ -25,6 +30,17 @@ _GRADE_WORDS = {
     Grade.C: "video calls will suffer",
     Grade.D: "calls break up and pages open slowly",
     Grade.F: "hardly anything else works",
+}
+_VERDICT_WORDS = {
+    VerdictState.OK: "all is well",
+    VerdictState.DEGRADED: "the line works badly: packets are lost or late",
+    VerdictState.LAN_DOWN: "the school's router does not answer: look at its power and at the cable to this box",
+    VerdictState.ISP_DOWN: "the router answers, the provider behind it does not: call the provider",
+    VerdictState.DNS_FAULT: "the line works, the name server does not: names lead nowhere",
+    VerdictState.CAPTIVE_PORTAL: "a login page is in the way: open a web page in a browser on this network",
+    VerdictState.INTERNATIONAL_DOWN: "nothing abroad answers: call the provider",
+    VerdictState.PLATFORM_DOWN: "the line works, a platform of the school does not",
+    VerdictState.COLLECTOR_UNREACHABLE: "the line works, the collector does not answer: results wait here",
 }
 _DEVICE_WORDS = {
     DeviceLimit.CPU: "its processor was busy all the time",
@@ -110,24 +126,42 @@ def unreachable(failure: Failure, today: date) -> str:
 
 def describe(record: Record) -> str:
     """Return one line that says what the record says."""
-    if isinstance(record, PingRecord):
-        return f"ping   {record.target:<14} {_ping(record)}"
-    if isinstance(record, SpeedRecord):
-        return f"speed  {record.engine:<14} {_speed(record)}"
-    if isinstance(record, CheckRecord):
-        return _check(record)
-    if isinstance(record, EventRecord):
-        details = ", ".join(f"{name} {value}" for name, value in record.details.items())
-        return f"event  {record.event:<14} {details}".rstrip()
-    if isinstance(record, SkipRecord):
-        return f"skip   {record.skipped:<14} {record.reason}"
+    for kind, words in _DESCRIBED.items():
+        if isinstance(record, kind):
+            return str(words(record)).rstrip()
     return getattr(record, "kind", type(record).__name__)
+
+
+def _event(record: EventRecord) -> str:
+    details = ", ".join(f"{name} {value}" for name, value in record.details.items())
+    return f"event  {record.event:<14} {details}"
+
+
+def is_up(record: PingRecord) -> bool:
+    """Say whether the host answers in some way: a gateway that ignores pings and answers ARP does."""
+    return record.received > 0 or record.neighbour is NeighbourState.ANSWERS
+
+
+def _dns(record: DnsRecord) -> str:
+    where = "the system's resolver" if record.resolver is None else record.resolver
+    if record.failure is not None:
+        return f"DOWN   {record.name}: {failure_words(record.failure)} ({where})"
+    return f"up     {milliseconds(record.duration_s)}, {record.name} ({where})"
+
+
+def _http(record: HttpRecord) -> str:
+    if record.failure is not None:
+        status = "" if record.status is None else f", status {record.status}"
+        return f"DOWN   {failure_words(record.failure)}{status} ({record.url})"
+    return f"up     {milliseconds(record.duration_s)}, status {record.status} ({record.url})"
 
 
 def _ping(record: PingRecord) -> str:
     if record.failure is not None:
         return f"DOWN   {failure_words(record.failure)}"
     method = record.method if record.socket is None else f"{record.method}, {record.socket} socket"
+    if record.received == 0 and is_up(record):
+        return f"up     answers ARP and no pings ({record.host})"
     if record.received == 0:
         codes = ", ".join(f"{count} × {code.replace('_', ' ')}" for code, count in record.failures.items())
         return f"DOWN   no reply from {record.host}: {codes} ({method})"
@@ -210,3 +244,15 @@ def advice(error: ErrorReply) -> str:
     """Return what the collector says, and what it advises, as sentences."""
     parts = [part.rstrip(".") for part in (error.message, error.action or "") if part]
     return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts)
+
+
+_DESCRIBED: dict[type[Record], Callable[[Any], str]] = {
+    PingRecord: lambda record: f"ping   {record.target:<14} {_ping(record)}",
+    DnsRecord: lambda record: f"dns    {record.target:<14} {_dns(record)}",
+    HttpRecord: lambda record: f"http   {record.target:<14} {_http(record)}",
+    SpeedRecord: lambda record: f"speed  {record.engine:<14} {_speed(record)}",
+    CheckRecord: _check,
+    VerdictRecord: lambda record: f"now    {record.verdict:<14} {_VERDICT_WORDS[record.verdict]}",
+    EventRecord: _event,
+    SkipRecord: lambda record: f"skip   {record.skipped:<14} {record.reason}",
+}

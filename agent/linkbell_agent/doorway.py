@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from linkbell_agent.clock import Clock
-from linkbell_agent.net import Uplink
 from linkbell_agent.plan import SCHOOL_DAY_S, Plan
 
 if TYPE_CHECKING:
@@ -23,12 +22,9 @@ class Doorway:
     ``device`` returns the network device that leads out at the moment, ``None`` without any.
     """
 
-    def __init__(
-        self, clock: Clock, state: Path, uplink: Uplink, plan: Callable[[], Plan], device: Callable[[], str | None]
-    ) -> None:
+    def __init__(self, clock: Clock, state: Path, plan: Callable[[], Plan], device: Callable[[], str | None]) -> None:
         self._clock = clock
         self._state = state
-        self._uplink = uplink
         self._plan = plan
         self._device = device
         self._door: Gatekeeper | None = None

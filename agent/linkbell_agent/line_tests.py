@@ -128,7 +128,7 @@ class LineTests:
     async def _alone(self, probe: Probe[Request], request: Request) -> Record:
         async with self._line:
             with self._hold():
-                return await probe(request, self._context)
+                return await probe(request, self._context.within(self._plan().permit))
 
     async def _settle(self, door: "Gatekeeper", go: "Go", record: Record) -> Record:
         if isinstance(record, SpeedRecord):

@@ -1,6 +1,6 @@
 """What to measure: the collector's configuration where there is one, the local settings where not. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from ipaddress import ip_address
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from linkbell_agent.budget.profiles import BudgetPlan, Limits, Wish, merge
 from linkbell_agent.courtesy.rule import Manners
+from linkbell_agent.permit import IpNetwork, Permit, permit, plain
 from linkbell_agent.schedule.calendar import SchoolCalendar, find_zone, read_ranges, week_of
 from linkbell_agent.schedule.slots import Kind, Timetable
 from linkbell_agent.settings import CalendarSettings, Settings
@@ -17,7 +18,9 @@ from linkbell_wire.configuration import (
     BudgetConfiguration,
     CalendarConfiguration,
     CheckConfiguration,
+    DnsConfiguration,
     PingConfiguration,
+    PlatformConfiguration,
     SchoolConfiguration,
     SpeedConfiguration,
     SpeedServer,
@@ -30,12 +33,39 @@ T = TypeVar("T")
 INTERNATIONAL_HOST = "1.1.1.1"
 """Pinged to see whether the world beyond the provider answers: anycast, open to pings, an address and not a name."""
 
+EXAMPLE_NAME = "example.com"
+"""Exists, has addresses, and always will (RFC 2606)."""
+
 MEASUREMENT_PORT = 8471
 
 SCHOOL_DAY_S = 12 * 3600.0
 """Of two shifts; few schools are open for longer."""
+MAX_RESOLVERS = 3
+"""As many as the system's own resolver asks (resolv.conf(5))."""
 
 MLAB_DOMAINS = ("measurement-lab.org", "measurementlab.net")
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """What the verdict is decided from besides pings.
+
+    ``resolvers`` are the box's own, ``local_resolvers`` those of them that stand in the school; ``given`` are asked
+    besides. ``expected`` permits answers that are no public address. ``collector`` and ``portal_url`` are None where
+    they are not to be fetched.
+    """
+
+    gateway: str | None = None
+    resolvers: tuple[str, ...] = ()
+    local_resolvers: frozenset[str] = frozenset()
+    given: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    expected: Permit | None = None
+    platforms: tuple[PlatformConfiguration, ...] = ()
+    collector: str | None = None
+    portal_url: str | None = None
+    discovers_isp: bool = False
+    quick_interval_s: float = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +89,8 @@ class Plan:
 
     budget: BudgetPlan = field(default_factory=BudgetPlan)
     manners: Manners = field(default_factory=Manners)
+    layers: LayerPlan = LayerPlan()
+    permit: Permit | None = None
     timezone: str = "UTC"
 
     def timetable(self, kind: Kind) -> Timetable | None:
@@ -75,11 +107,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the box sees of its network: the default gateway, resolvers, and its collector's URL."""
+    """What the box sees of its network: the default gateway, resolvers, and its collector's URL.
+
+    ``networks`` are those its uplink has an address in, such as ``192.168.1.0/24``.
+    """
 
     gateway: str | None
     nameservers: Sequence[str]
     collector: str | None
+    networks: Sequence[str] = ()
 
 
 def make_plan(settings: Settings, configuration: AgentConfiguration | None, surroundings: Surroundings) -> Plan:
@@ -121,6 +157,8 @@ def make_plan(settings: Settings, configuration: AgentConfiguration | None, surr
         budget=budget,
         manners=Manners(**settings.courtesy.model_dump()),
         timezone=str(getattr(calendar.zone, "key", "UTC")),
+        layers=_layers(settings, remote, surroundings, targets.values()),
+        permit=_permit(settings, surroundings),
     )
 
 
@@ -158,6 +196,50 @@ def _floors(school: SchoolConfiguration | None, directions: Sequence[Direction])
     known = {Direction.DOWNLOAD: school.download_floor_bps, Direction.UPLOAD: school.upload_floor_bps}
     floors = ((direction, known[direction]) for direction in Direction if direction in directions)
     return {direction: floor_bps for direction, floor_bps in floors if floor_bps}
+
+
+def _layers(
+    settings: Settings,
+    remote: AgentConfiguration,
+    surroundings: Surroundings,
+    targets: Iterable[TargetConfiguration],
+) -> LayerPlan:
+    dns = remote.dns or DnsConfiguration()
+    resolvers = tuple(server for server in surroundings.nameservers if not _is_loopback(server))[:MAX_RESOLVERS]
+    own = permit(surroundings.networks, [], []).networks
+    local = (server for server in resolvers if server == surroundings.gateway or _is_within(server, own))
+    names = _first(dns.names, settings.layers.dns_names)
+    explicit = remote.portal_url is not None or "portal_url" in settings.layers.model_fields_set
+    return LayerPlan(
+        gateway=surroundings.gateway,
+        resolvers=resolvers,
+        local_resolvers=frozenset(local),
+        given=tuple(server for server in _first(dns.resolvers, settings.layers.resolvers) if server not in resolvers),
+        names=tuple(names or (_default_names(surroundings.collector) if settings.default_targets else ())),
+        expected=permit(settings.allow_private, [], _permit(settings, surroundings).hosts),
+        platforms=tuple(_first(remote.platforms, list(settings.platforms))),
+        collector=surroundings.collector if settings.default_targets else None,
+        portal_url=_first(remote.portal_url, settings.layers.portal_url)
+        if settings.default_targets or explicit
+        else None,
+        discovers_isp=settings.default_targets and not any(target.layer is Layer.ISP for target in targets),
+        quick_interval_s=settings.layers.quick_interval_s,
+    )
+
+
+def _default_names(collector: str | None) -> list[str]:
+    """Return what to look up: the name results go to, if it is one, and one that was made for examples."""
+    host = "" if collector is None else urlsplit(collector).hostname or ""
+    return [host, EXAMPLE_NAME] if "." in host and not _is_address(host) else [EXAMPLE_NAME]
+
+
+def _permit(settings: Settings, surroundings: Surroundings) -> Permit:
+    """Return which addresses may be talked to: what the box found, and what it was told by hand."""
+    urls = [server.url for server in settings.speed.servers] + [platform.url for platform in settings.platforms]
+    urls += [settings.layers.portal_url, surroundings.collector or ""]
+    hosts = [target.host for target in settings.targets] + [urlsplit(url).hostname for url in urls]
+    found = [surroundings.gateway, *(server for server in surroundings.nameservers if not _is_loopback(server))]
+    return permit((*surroundings.networks, *settings.allow_private), (*found, *settings.layers.resolvers), hosts)
 
 
 def is_mlab(url: str) -> bool:
@@ -209,6 +291,18 @@ def _beside(collector: str | None) -> list[SpeedServer]:
     if ":" in host:
         host = f"[{host}]"
     return [SpeedServer(url=f"ws://{host}:{MEASUREMENT_PORT}", scope=ServerScope.COLLECTOR)]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        plain(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_within(address: str, networks: Sequence[IpNetwork]) -> bool:
+    return _is_address(address) and any(plain(address) in network for network in networks)
 
 
 def _is_loopback(address: str) -> bool:

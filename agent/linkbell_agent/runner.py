@@ -10,6 +10,7 @@ from pathlib import Path
 
 from linkbell_agent.configuration import Outcome
 from linkbell_agent.done_file import DoneFile
+from linkbell_agent.layers.watch import LayerProbes, LayerWatch
 from linkbell_agent.life import Life
 from linkbell_agent.line_tests import LineTests, OpenDoor
 from linkbell_agent.link import CollectorLink, report
@@ -21,16 +22,17 @@ from linkbell_agent.rounds import Asked, Rounds, Work
 from linkbell_agent.schedule import phase
 from linkbell_agent.schedule.slots import Kind
 from linkbell_agent.spool import Spool
-from linkbell_wire.configuration import TargetConfiguration
-from linkbell_wire.failures import Failure, FailureCode, Operation
-from linkbell_wire.records import EventRecord, PingRecord, Record
-from linkbell_wire.words import Direction, EventName, Layer, PingMethod
+from linkbell_wire.records import EventRecord, Record
+from linkbell_wire.words import Direction, EventName
 
 log = logging.getLogger(__name__)
 
 CONFIGURATION_INTERVAL_S = 3600.0
 CONFIGURATION_LEAST_S = 5.0
 """The collector is not asked for its configuration more often, whatever it names."""
+
+WAKES_EARLY_S = 0.01
+"""A sleep may end this much before its time."""
 
 FLUSH_INTERVAL_S = 10.0
 FAULT_WAIT_S = 60.0
@@ -47,6 +49,8 @@ class Probes:
     ping: Probe[PingRequest]
     speed: Probe[SpeedRequest]
     check: Probe[CheckRequest] | None = None
+    layers: LayerProbes | None = None
+    """What the verdict is found with; pings alone if None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class Runner:
         self._options = options
         self._on_record = options.on_record
         self._done = DoneFile(options.state, context.clock.monotonic)
+        self.layers = LayerWatch(probes.layers or LayerProbes(probes.ping), context, self._keep)
         self._line = asyncio.Lock()
         """Held by whatever loads or times the line: a ping during a speed test would blame the line for the test."""
         self._tests = LineTests(context, plan, self._line, self._spool.history_held, options.open_door)
@@ -162,26 +167,21 @@ class Runner:
         # From here on a grid of its own: agents that got their power back together do not ping together.
         due_s = clock.monotonic() + phase(self._options.seed, self._plan().ping_interval_s)
         while True:
-            await asyncio.sleep(max(0.0, due_s - clock.monotonic()))
+            await asyncio.sleep(self.layers.wait_s(due_s - clock.monotonic()))
             plan = self._plan()
             await self._ping_round(plan)
+            # A round that was held up does not bring two at once, and one before its time leaves the grid as it is.
             interval_s = await self._tests.ping_interval_s(plan)
-            # A round that was held up does not bring two at once.
-            due_s += interval_s * max(1, -(-(clock.monotonic() - due_s) // interval_s))
+            late_s = clock.monotonic() - due_s + WAKES_EARLY_S
+            due_s += interval_s * max(0, -(-late_s // interval_s))
 
     async def _ping_round(self, plan: Plan) -> None:
         refused = await self._tests.refuse_pings(plan)
         if refused is not None:
             self._keep(refused)
             return
-        async with self._line, asyncio.TaskGroup() as pings:
-            if not any(target.layer is Layer.GATEWAY for target in plan.targets):
-                self._keep(no_gateway(self._context))
-            for target in plan.targets:
-                pings.create_task(self._ping(target, plan.ping_count))
-
-    async def _ping(self, target: TargetConfiguration, count: int) -> None:
-        self._keep(await self._probes.ping(PingRequest(target, count=count), self._context))
+        async with self._line:
+            await self.layers.round(plan)
 
     async def _test_for_ever(self) -> None:
         await self._rounds(
@@ -287,17 +287,3 @@ class Runner:
             # Whoever was shown the results has gone, or the log's disk is full: measuring goes on.
             self._on_record = None
             log.warning("results are no longer shown (%s), and kept as before", error.strerror)
-
-
-def no_gateway(context: ProbeContext) -> PingRecord:
-    """Return the finding of a box without a default route: it has no gateway to ping, and that is not silence."""
-    return PingRecord(
-        **context.stamp(),
-        target="gateway",
-        layer=Layer.GATEWAY,
-        host="default-route",
-        method=PingMethod.ICMP,
-        sent=0,
-        received=0,
-        failure=Failure(operation=Operation.CONNECT, code=FailureCode.NETWORK_UNREACHABLE),
-    )

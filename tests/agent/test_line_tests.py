@@ -53,7 +53,7 @@ class Box:
         self.caps: list[int | None] = []
         self.checks = 0
         self.kept: list[Record] = []
-        self.doorway = Doorway(self.clock, state, self.context.uplink, lambda: plan, lambda: None)
+        self.doorway = Doorway(self.clock, state, lambda: plan, lambda: None)
         self.tests = LineTests(self.context, lambda: plan, asyncio.Lock(), contextlib.nullcontext, self.doorway)
 
     async def speed(self) -> Record:

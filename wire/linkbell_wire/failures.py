@@ -42,6 +42,7 @@ class FailureCode(StrEnum):
     DNS_TIMEOUT = "dns_timeout"
     DNS_SERVER_FAILURE = "dns_server_failure"
     DNS_REFUSED = "dns_refused"
+    DNS_FALSE_ANSWER = "dns_false_answer"
     TLS_CERTIFICATE_INVALID = "tls_certificate_invalid"
     TLS_CERTIFICATE_NOT_YET_VALID = "tls_certificate_not_yet_valid"
     TLS_CERTIFICATE_EXPIRED = "tls_certificate_expired"

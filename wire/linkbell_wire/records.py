@@ -37,7 +37,8 @@ class Record(WireModel):
 class PingRecord(Record):
     """A summary of several round trips to one target. ``sent`` = ``received`` + the sum of ``failures``.
 
-    A name that did not resolve is ``failure`` with nothing sent: no packet was lost.
+    A name that did not resolve is ``failure`` with nothing sent: no packet was lost. ``neighbour`` is looked at where
+    no reply came from a gateway: one that ignores pings and answers ARP is up.
     """
 
     kind: Literal["ping"] = "ping"
@@ -59,6 +60,7 @@ class PingRecord(Record):
         dict[FailureCode, Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=len(FailureCode))
     ] = Field(default_factory=dict)
     failure: Failure | None = None
+    neighbour: words.NeighbourState | None = None
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -86,7 +88,7 @@ class PingRecord(Record):
 
 
 class DnsRecord(Record):
-    """One look-up of one name at one resolver."""
+    """One look-up of one name at one resolver. ``duration_s`` counts from the first of ``tries`` questions."""
 
     kind: Literal["dns"] = "dns"
     target: fields.Name
@@ -95,6 +97,7 @@ class DnsRecord(Record):
     name: fields.Host
     record_type: Literal["A", "AAAA", "SOA"] = "A"
     duration_s: fields.Seconds | None = None
+    tries: Annotated[int, Field(ge=1, le=10)] | None = None
     answers: Annotated[int, Field(ge=0, le=1000)] | None = None
     failure: Failure | None = None
 

@@ -43,6 +43,13 @@ class PingSocket(StrEnum):
     STREAM = "stream"
 
 
+class NeighbourState(StrEnum):
+    """Whether a host on the same network answers address resolution (ARP, RFC 826; neighbour discovery, RFC 4861)."""
+
+    ANSWERS = "answers"
+    SILENT = "silent"
+
+
 class Engine(StrEnum):
     """The program and protocol a speed test was made with."""
 

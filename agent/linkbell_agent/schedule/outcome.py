@@ -35,6 +35,7 @@ FINAL = frozenset(
         FailureCode.DNS_NOT_FOUND,
         FailureCode.DNS_NO_ADDRESS,
         FailureCode.DNS_REFUSED,
+        FailureCode.DNS_FALSE_ANSWER,
         FailureCode.TLS_CERTIFICATE_INVALID,
         FailureCode.TLS_CERTIFICATE_NOT_YET_VALID,
         FailureCode.TLS_CERTIFICATE_EXPIRED,

@@ -19,6 +19,7 @@ WORDS = {
     FailureCode.DNS_TIMEOUT: "name server does not answer",
     FailureCode.DNS_SERVER_FAILURE: "name server failed",
     FailureCode.DNS_REFUSED: "name server refused",
+    FailureCode.DNS_FALSE_ANSWER: "name server gives a false answer",
     FailureCode.TLS_CERTIFICATE_INVALID: "certificate is not valid",
     FailureCode.TLS_CERTIFICATE_NOT_YET_VALID: "certificate is not valid yet: the box's clock is behind",
     FailureCode.TLS_CERTIFICATE_EXPIRED: "certificate has run out, or the box's clock is ahead",

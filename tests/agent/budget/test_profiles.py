@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from linkbell_agent.budget.planned import policy_of, round_bytes
+from linkbell_agent.budget.planned import HANDSHAKE_BYTES, LOOK_UP_BYTES, SMALL_PAGE_BYTES, policy_of, round_bytes
 from linkbell_agent.budget.profiles import PROFILES, BudgetPlan, Wish, merge
 from linkbell_agent.plan import Plan, Surroundings, make_plan
 from linkbell_agent.settings import Settings
@@ -66,8 +66,11 @@ def test_the_budget_and_the_time_zone_come_from_the_collector_too() -> None:
 
 def test_a_plan_costs_what_its_pings_and_checks_cost() -> None:
     found = plan(budget={"profile": "satellite"})
-    # The gateway's pings stay in the school: two targets by ICMP, one by TCP.
-    assert round_bytes(found) == 5 * (2 * 196 + 296)
+    # The gateway's pings stay in the school: two targets by ICMP, one by TCP. Two resolvers are asked for two names,
+    # and the collector and the check for a login page are fetched.
+    assert round_bytes(found) == 5 * (2 * 196 + 296) + 4 * LOOK_UP_BYTES + 2 * SMALL_PAGE_BYTES + HANDSHAKE_BYTES
+    assert found.layers.collector is not None
+    assert found.layers.collector.startswith("https:")
     policy = policy_of(found, checks_per_day=24, floor_bps=8e6)
     assert policy.checks_per_day == 4
     assert policy.ping_bytes_per_day == 288 * round_bytes(found)
