@@ -3,8 +3,11 @@
 import contextlib
 import ctypes
 
-_M_ARENA_MAX = -8
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 """malloc.h of glibc; mallopt(3)."""
+
+SMALL_BYTES = 1 << 16
+"""What is free at the top of the heap beyond this goes back to the system, and larger blocks come straight from it."""
 
 
 def share_one_arena() -> bool:
@@ -15,5 +18,15 @@ def share_one_arena() -> bool:
     first thread starts.
     """
     with contextlib.suppress(OSError, AttributeError):
-        return bool(ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1))
+        mallopt = ctypes.CDLL(None).mallopt
+        for setting in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+            mallopt(setting, SMALL_BYTES)
+        mallopt(_M_TOP_PAD, SMALL_BYTES // 4)
+        return bool(mallopt(_M_ARENA_MAX, 1))
     return False
+
+
+def give_back() -> None:
+    """Return to the system what is free in the midst of the heap (glibc): a test or a start leaves some behind."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -14,6 +14,7 @@ from linkbell_agent.layers.watch import LayerProbes, LayerWatch
 from linkbell_agent.life import Life
 from linkbell_agent.line_tests import LineTests, OpenDoor
 from linkbell_agent.link import CollectorLink, report
+from linkbell_agent.memory import give_back
 from linkbell_agent.past_boots import Event
 from linkbell_agent.plan import Plan
 from linkbell_agent.probes.base import CheckRequest, PingRequest, Probe, ProbeContext, SpeedRequest
@@ -241,6 +242,7 @@ class Runner:
     async def _flush_for_ever(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_INTERVAL_S)
+            give_back()
             await self._spool.flush_if_due()
             self._tell(await self._life.tick())
 

@@ -295,7 +295,7 @@ def _prepare(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
     database.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-    if database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+    if database.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
         raise _DamagedError
     version = database.execute("PRAGMA user_version").fetchone()[0]
     if version == 1:

@@ -13,7 +13,7 @@ HELD_BACK = 0.25
 LONG_RTT_S = 0.2
 """After a lost packet BBR sends no faster for a round trip; on longer lines that is a good part of the check."""
 
-UNSTEADY = 0.12
+UNSTEADY = 0.06
 """An answer that is not sure has bounds of a few percent on a line near its floor; these are wider."""
 
 FAR_TOO_FAST = 0.5
