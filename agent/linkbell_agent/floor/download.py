@@ -7,7 +7,6 @@ from linkbell_agent.floor.rule import Decision
 from linkbell_agent.ndt7.connection import Connection
 from linkbell_wire import floor
 from linkbell_wire.failures import Operation
-from linkbell_wire.ndt7.frames import FrameError
 
 SURPLUS_BYTES = 1 << 16
 """Payload beyond the budget by this much is not what was asked for."""
@@ -28,23 +27,21 @@ class FloorDownload(FloorExchange):
         self._payload_share = 0.0
         connection.widen_window(limits.budget_bytes)
 
-    def _check(self) -> None:
-        if self._reader.payload_bytes > self._limits.budget_bytes + SURPLUS_BYTES:
-            raise FrameError("the server sends more than was asked for")
-        super()._check()
+    def _most_payload_bytes(self, limits: Limits) -> int:
+        return limits.budget_bytes + SURPLUS_BYTES
 
     def _sample(self) -> None:
         now_s = self._elapsed_s()
         info = self._connection.info()
         if info is None or info.bytes_received is None:
-            self._arrivals.add(now_s, None, self._reader.payload_bytes)
+            self._arrivals.add(now_s, None, self._channel.payload_bytes)
             return
         received = info.bytes_received - self._received_before
         packets = None if info.data_segments_in is None else info.data_segments_in - self._packets_before
         self._arrivals.add(now_s, packets, received, self._connection.receive_buffer_bytes())
         if received >= LEAST_SHARE_BYTES:
             # Bytes not read yet make it smaller for a moment: the largest seen is the true one.
-            self._payload_share = max(self._payload_share, self._reader.payload_bytes / received)
+            self._payload_share = max(self._payload_share, self._channel.payload_bytes / received)
 
     def _share(self) -> float:
         """Payload among the bytes TCP carries: the rest are frame headers, reports and TLS."""
@@ -60,7 +57,7 @@ class FloorDownload(FloorExchange):
     def _cost_bytes(self) -> int:
         """Include what waits behind a lost packet; short packets counted whole must not exceed the budget."""
         waiting = min(round(self._arrived_bytes()), self._limits.budget_bytes)
-        return max(self._reader.payload_bytes, waiting)
+        return max(self._channel.payload_bytes, waiting)
 
     def _take_report(self, report: floor.Report) -> None:
         sender = self._ending.sender

@@ -6,7 +6,6 @@ the sender, and a stop is due within a few hundredths of a second.
 
 import asyncio
 import contextlib
-import os
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,11 +15,10 @@ from pydantic import ValidationError
 from linkbell_agent.classify import NetworkFailure, network_failure
 from linkbell_agent.floor.curve import Arrivals
 from linkbell_agent.floor.rule import Decision, FloorRule, State
+from linkbell_agent.ndt7.channel import Allowance, Channel
 from linkbell_agent.ndt7.connection import Connection
 from linkbell_wire import floor
 from linkbell_wire.failures import Failure, FailureCode, Operation
-from linkbell_wire.ndt7 import frames
-from linkbell_wire.ndt7.frames import Frame, FrameError, FrameReader, Opcode
 
 TICK_S = 0.02
 DECIDE_EVERY = 3
@@ -48,10 +46,8 @@ LATEST_RTTS = 5
 """Over a satellite the queue is seen only in the last reports of a check."""
 
 READ_BUFFER_BYTES = 1 << 16
-READS_PER_TURN = 8
 MAX_TEXTS = 1500
-TINY_FRAMES, FRAME_BYTES = 1000, 256
-"""A thousand frames of any size besides reports; from then on they must carry this much on average."""
+"""Fifty a second for the longest check, and room for as many again; a server that sends more is broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,21 +114,19 @@ class FloorExchange:
 
     def __init__(self, connection: Connection, limits: Limits, monotonic: Callable[[], float]) -> None:
         self._connection = connection
+        allowance = Allowance(MAX_TEXTS, self._most_payload_bytes(limits), tiny_texts=True)
+        self._channel = Channel(connection, allowance, self)
         self._limits = limits
         self._monotonic = monotonic
         self._rule = FloorRule(limits.floor_bps, limits.rtt_s)
         self._arrivals = Arrivals()
-        self._reader = FrameReader(masked=False)
-        self._buffer = memoryview(bytearray(READ_BUFFER_BYTES))
         self._loop = asyncio.get_running_loop()
         self._decided: asyncio.Future[Decision] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._ending = Ending()
-        self._outbox = b""
         self._started_s = 0.0
         self._ticker: asyncio.TimerHandle | None = None
         self._ticks = 0
-        self._texts = 0
 
     async def run(self, first_bytes: bytes) -> Ending:
         """Run the check to its end. Network trouble is in the :class:`Ending`; the connection is closed after."""
@@ -154,6 +148,14 @@ class FloorExchange:
 
     # What the directions differ in
 
+    def _begin(self, first_bytes: bytes) -> None:
+        self._channel.begin(first_bytes, memoryview(bytearray(READ_BUFFER_BYTES)))
+        self._tick()
+
+    def _most_payload_bytes(self, limits: Limits) -> int:
+        """Return how much the server may send."""
+        raise NotImplementedError
+
     def _sample(self) -> None:
         """Feed the rule with what has arrived by now."""
         raise NotImplementedError
@@ -172,58 +174,31 @@ class FloorExchange:
     def _take_report(self, report: floor.Report) -> None:
         raise NotImplementedError
 
-    def _check(self) -> None:
-        """Raise :class:`FrameError` at what the protocol does not allow the server."""
-        if self._reader.frames - self._texts > TINY_FRAMES + self._reader.payload_bytes // FRAME_BYTES:
-            raise FrameError("far too many tiny frames")
+    # What the channel tells
 
-    # Reading
+    @property
+    def is_in_message(self) -> bool:
+        """Whether a message of our own is sent in part."""
+        return False
 
-    def _begin(self, first_bytes: bytes) -> None:
-        self._feed(memoryview(first_bytes))
-        self._connection.on_readable(self._readable)
-        self._tick()
+    def take_text(self, text: bytes) -> None:
+        """Take a report; one that makes no sense is as good as none."""
+        with contextlib.suppress(ValidationError):
+            self._take_report(floor.Report.model_validate_json(text))
 
-    def _readable(self) -> None:
-        try:
-            for _ in range(READS_PER_TURN):
-                count = self._connection.receive(self._buffer)
-                if count is None:
-                    return
-                if count == 0:
-                    self._server_ended()
-                    return
-                self._feed(self._buffer[:count])
-                if self._gone.done():
-                    return
-        except OSError as error:
-            self._fail(network_failure(Operation.RECEIVE, error))
+    def has_read(self) -> None:
+        """Do nothing: what came is looked at with the next tick."""
 
-    def _feed(self, data: memoryview) -> None:
-        try:
-            for frame in self._reader.feed(data):
-                self._receive(frame)
-            self._check()
-        except FrameError as error:
-            large = error.close_code == frames.CLOSE_TOO_BIG
-            code = FailureCode.MESSAGE_TOO_LARGE if large else FailureCode.PROTOCOL_ERROR
-            self._fail(NetworkFailure(Operation.RECEIVE, code))
+    def has_ended(self) -> None:
+        """End: a server that leaves before the answer is known has failed."""
+        self.has_failed(NetworkFailure(Operation.RECEIVE, FailureCode.CONNECTION_CLOSED))
 
-    def _receive(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.TEXT:
-            self._texts += 1
-            if self._texts > MAX_TEXTS:
-                raise FrameError("far too many texts")
-            with contextlib.suppress(ValidationError):  # one that makes no sense is as good as none
-                self._take_report(floor.Report.model_validate_json(frame.payload))
-        elif frame.opcode is Opcode.PING:
-            self._outbox = self._outbox or frames.message(Opcode.PONG, frame.payload, os.urandom(4))
-        elif frame.opcode is Opcode.CLOSE:
-            self._server_ended()
-
-    def _flush_outbox(self) -> None:
-        if self._outbox:
-            self._outbox = self._outbox[self._connection.send(self._outbox) :]
+    def has_failed(self, failure: NetworkFailure) -> None:
+        """End with ``failure``, unless the answer is known already: then it stands."""
+        if not self._decided.done():
+            self._decided.set_exception(failure)
+        if not self._gone.done():
+            self._gone.set_result(None)
 
     # Deciding
 
@@ -240,12 +215,12 @@ class FloorExchange:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         self._ticks += 1
         try:
-            self._flush_outbox()
+            self._channel.flush()
             self._sample()
             if not self._decided.done():
                 self._consider()
         except OSError as error:
-            self._fail(network_failure(self.operation, error))
+            self._channel.fail(network_failure(self.operation, error))
 
     def _consider(self) -> None:
         elapsed_s = self._elapsed_s()
@@ -256,7 +231,7 @@ class FloorExchange:
         if decision.state is not State.GO_ON:
             self._decided.set_result(decision)
         elif self._silence_s(elapsed_s) > max(STALL_S, STALL_ROUNDS * self._limits.rtt_s):
-            self._fail(NetworkFailure(self.operation, FailureCode.TIMEOUT))
+            self._channel.fail(NetworkFailure(self.operation, FailureCode.TIMEOUT))
 
     def _is_spent(self, elapsed_s: float) -> bool:
         arrived, budget = self._arrived_bytes(), self._limits.budget_bytes
@@ -266,24 +241,11 @@ class FloorExchange:
     def _silence_s(self, elapsed_s: float) -> float:
         return elapsed_s - self._arrivals.best[0].last_arrival_s
 
-    def _server_ended(self) -> None:
-        self._fail(NetworkFailure(Operation.RECEIVE, FailureCode.CONNECTION_CLOSED))
-
-    def _fail(self, failure: NetworkFailure) -> None:
-        """End with ``failure``, unless the answer is known already: then it stands."""
-        if not self._decided.done():
-            self._decided.set_exception(failure)
-        self._connection.ignore()
-        if not self._gone.done():
-            self._gone.set_result(None)
-
     async def _say_goodbye(self) -> None:
         """Tell the server to stop, and count what is still under way: it is on the line and will be paid for."""
-        if self._gone.done():
+        if self._channel.is_gone:
             return
-        self._outbox += frames.message(Opcode.CLOSE, frames.close_payload(frames.CLOSE_NORMAL, "Done"), os.urandom(4))
-        with contextlib.suppress(OSError):
-            self._flush_outbox()
+        self._channel.say_goodbye()
         await asyncio.wait([self._gone], timeout=min(MOST_GOODBYE_S, GOODBYE_S + 1.5 * self._limits.rtt_s))
         with contextlib.suppress(OSError):
             self._sample()

@@ -56,13 +56,11 @@ class FloorUpload(FloorExchange):
         except OSError as error:  # unpaced it would be a flood
             raise network_failure(Operation.SEND, error) from error
         super()._begin(first_bytes)
-        if not self._gone.done():
+        if not self._channel.is_gone:
             self._connection.on_writable(self._writable)
 
-    def _check(self) -> None:
-        if self._reader.payload_bytes:
-            raise FrameError("binary messages flow the other way in an upload")
-        super()._check()
+    def _most_payload_bytes(self, limits: Limits) -> int:
+        return 0
 
     def _sample(self) -> None:
         now_s = self._elapsed_s()
@@ -146,26 +144,25 @@ class FloorUpload(FloorExchange):
     def _handed_bytes(self) -> int:
         return max(0, self._begun_bytes - len(self._piece))
 
-    def _flush_outbox(self) -> None:
-        """Control frames go between messages, never inside one."""
-        if not self._piece:
-            super()._flush_outbox()
+    @property
+    def is_in_message(self) -> bool:
+        return bool(self._piece)
 
     def _writable(self) -> None:
         """Send one message at most: the kernel keeps to its limit of what is unsent only when it is asked again."""
         try:
+            if not self._piece and not self._channel.flush():
+                return
             if self._piece or self._next_message():
                 self._piece = self._piece[self._connection.send(self._piece) :]
-                return
-            self._flush_outbox()
-            if not self._outbox:
+            else:
                 self._connection.ignore(readable=False)
         except OSError as error:
-            self._fail(network_failure(Operation.SEND, error))
+            self._channel.fail(network_failure(Operation.SEND, error))
 
     def _next_message(self) -> bool:
         size = min(self._message_bytes, self._limits.budget_bytes - self._begun_bytes)
-        if size <= 0 or self._decided.done() or self._outbox:
+        if size <= 0 or self._decided.done():
             return False
         head = frames.header(Opcode.BINARY, size, os.urandom(4))
         start = _ROOM - len(head)

@@ -28,10 +28,10 @@ class Download(Stream):
         self._could_wait_bytes = 0
 
     def delivered_bytes(self) -> int:
-        return self._reader.payload_bytes
+        return self._channel.payload_bytes
 
     def cost_bytes(self) -> int:
-        return max(self._reader.payload_bytes, round(self._carried_bytes * self.payload_share))
+        return max(self._channel.payload_bytes, round(self._carried_bytes * self.payload_share))
 
     def carried_bytes(self) -> int:
         return self._carried_bytes

@@ -1,31 +1,19 @@
 """One connection of a test: bytes one way, measurements the other. It reads and writes; its owner decides."""
 
-import contextlib
-import os
 from dataclasses import dataclass
 from typing import Protocol
 
 from pydantic import ValidationError
 
-from linkbell_agent.classify import NetworkFailure, network_failure
+from linkbell_agent.classify import NetworkFailure
+from linkbell_agent.ndt7.channel import Allowance, Channel
 from linkbell_agent.ndt7.connection import Opened
-from linkbell_wire.failures import FailureCode, Operation
-from linkbell_wire.ndt7 import frames
-from linkbell_wire.ndt7.frames import Frame, FrameError, FrameReader, Opcode
+from linkbell_wire.failures import Operation
 from linkbell_wire.ndt7.measurement import GroupInfo, Measurement, TcpInfoMessage
 from linkbell_wire.ndt7.tcp_info import TcpInfo
 
-READS_PER_TURN = 8
-"""So many reads, then the rest of the agent has its turn."""
-
 MAX_TEXTS = 400
 """ten a second for the longest test, and room; a server that sends more is broken."""
-
-TINY_FRAMES = 1000
-FRAME_BYTES = 256
-"""A thousand frames may be of any size; from then on they must carry this much on average. ndt7's least is 1024."""
-
-_GOOD_CLOSES = (frames.CLOSE_NORMAL, frames.CLOSE_GOING_AWAY, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +58,13 @@ class Stream:
     """What both directions share. ``begin()`` once; after ``leave()`` nothing more is heard of it."""
 
     operation: Operation
+    allowance = Allowance(texts=MAX_TEXTS)
 
     def __init__(self, opened: Opened, owner: Owner) -> None:
         self._opened = opened
         self._connection = opened.connection
         self._owner = owner
-        self._reader = FrameReader(masked=False)
-        self._outbox = b""
-        self._texts = 0
+        self._channel = Channel(opened.connection, self.allowance, self)
         self.payload_share = 0.0
         """Payload among the bytes that TCP carries: the rest are frame headers and TLS. 0 until something came."""
         self.claims: list[Claim] = []
@@ -87,7 +74,6 @@ class Stream:
         self.info: TcpInfo | None = self._connection.info()
         """The kernel's latest view."""
         self.congestion_control: str | None = None
-        self.is_gone = False
 
     # What the directions differ in
 
@@ -119,12 +105,12 @@ class Stream:
         """Take in a new view of the kernel's."""
         raise NotImplementedError
 
-    def _check(self) -> None:
-        """Raise :class:`FrameError` at what ndt7 does not allow the server."""
-        if self._reader.frames > TINY_FRAMES + self._reader.payload_bytes // FRAME_BYTES:
-            raise FrameError("far too many tiny frames")
-
     # What the owner calls
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing more is heard of it."""
+        return self._channel.is_gone
 
     @property
     def is_held_down(self) -> bool:
@@ -133,13 +119,11 @@ class Stream:
 
     def begin(self) -> None:
         """Start to read."""
-        self._feed(memoryview(self._opened.first_bytes))
-        if not self.is_gone:
-            self._connection.on_readable(self._readable)
+        self._channel.begin(self._opened.first_bytes, self._owner.buffer)
 
     def look(self) -> None:
         """Ask the kernel anew, and send a control frame that had no room before. Raises ``OSError``."""
-        self._flush_outbox()
+        self._channel.flush()
         self.info = self._connection.info()
         if self.info is not None:
             self.rtts_s.append(self.info.rtt_s)
@@ -152,62 +136,20 @@ class Stream:
 
     def say_goodbye(self) -> None:
         """Send a close frame, as soon as it fits."""
-        if not self.is_gone:
-            self._outbox += frames.message(
-                Opcode.CLOSE, frames.close_payload(frames.CLOSE_NORMAL, "Done"), os.urandom(4)
-            )
-            with contextlib.suppress(OSError):
-                self._flush_outbox()
+        self._channel.say_goodbye()
 
     def close(self) -> None:
         """Cut the connection."""
-        self._leave()
+        self._channel.leave()
         self._connection.close()
 
-    # Reading
+    # What the channel tells
 
-    def _readable(self) -> None:
-        try:
-            for _ in range(READS_PER_TURN):
-                count = self._connection.receive(self._owner.buffer)
-                if count is None:
-                    return
-                if count == 0:
-                    self._end()
-                    return
-                self._feed(self._owner.buffer[:count])
-                self._owner.has_read()
-                if self.is_gone:
-                    return
-        except OSError as error:
-            self._fail(network_failure(Operation.RECEIVE, error))
+    @property
+    def is_in_message(self) -> bool:
+        return False
 
-    def _feed(self, data: memoryview) -> None:
-        try:
-            for frame in self._reader.feed(data):
-                self._receive(frame)
-            self._check()
-        except FrameError as error:
-            large = error.close_code == frames.CLOSE_TOO_BIG
-            code = FailureCode.MESSAGE_TOO_LARGE if large else FailureCode.PROTOCOL_ERROR
-            self._fail(NetworkFailure(Operation.RECEIVE, code))
-
-    def _receive(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.TEXT:
-            self._texts += 1
-            if self._texts > MAX_TEXTS:
-                raise FrameError("far too many texts")
-            self._take_claim(frame.payload)
-        elif frame.opcode is Opcode.PING:
-            # One answer waits at most: RFC 6455 asks only for the latest ping to be answered.
-            self._outbox = self._outbox or frames.message(Opcode.PONG, frame.payload, os.urandom(4))
-            self._flush_outbox()
-        elif frame.opcode is Opcode.CLOSE:
-            if frames.close_code(frame.payload) not in _GOOD_CLOSES:
-                raise FrameError("the server refused to go on")
-            self._end()
-
-    def _take_claim(self, text: bytes) -> None:
+    def take_text(self, text: bytes) -> None:
         try:
             measurement = Measurement.model_validate_json(text)
         except ValidationError:
@@ -215,21 +157,11 @@ class Stream:
         if measurement.tcp is not None and not self._owner.is_decided:
             self.claims.append(Claim(self._owner.elapsed_s(), measurement.tcp, measurement.group, id(self)))
 
-    def _flush_outbox(self) -> None:
-        """Send a waiting control frame; what does not fit now goes with the next look."""
-        if self._outbox:
-            self._outbox = self._outbox[self._connection.send(self._outbox) :]
+    def has_read(self) -> None:
+        self._owner.has_read()
 
-    # Ending
-
-    def _end(self) -> None:
-        self._leave()
+    def has_ended(self) -> None:
         self._owner.has_ended()
 
-    def _fail(self, failure: NetworkFailure) -> None:
-        self._leave()
+    def has_failed(self, failure: NetworkFailure) -> None:
         self._owner.has_failed(failure)
-
-    def _leave(self) -> None:
-        self._connection.ignore()
-        self.is_gone = True

@@ -3,11 +3,12 @@
 import os
 
 from linkbell_agent.classify import network_failure
+from linkbell_agent.ndt7.channel import Allowance
 from linkbell_agent.ndt7.connection import Opened
-from linkbell_agent.ndt7.stream import Owner, Stream
+from linkbell_agent.ndt7.stream import MAX_TEXTS, Owner, Stream
 from linkbell_wire.failures import Operation
 from linkbell_wire.ndt7 import MIN_MESSAGE_BYTES, frames, next_message_size
-from linkbell_wire.ndt7.frames import FrameError, Opcode
+from linkbell_wire.ndt7.frames import Opcode
 from linkbell_wire.ndt7.tcp_info import TcpInfo
 
 MAX_MESSAGE_BYTES = 1 << 18
@@ -32,6 +33,7 @@ class Upload(Stream):
     """
 
     operation = Operation.SEND
+    allowance = Allowance(texts=MAX_TEXTS, payload_bytes=0)
 
     def __init__(self, opened: Opened, owner: Owner) -> None:
         super().__init__(opened, owner)
@@ -96,17 +98,11 @@ class Upload(Stream):
     def _handed_bytes(self) -> int:
         return self._begun_bytes - self._left_bytes
 
-    def _check(self) -> None:
-        if self._reader.payload_bytes:
-            raise FrameError("binary messages flow the other way in an upload")
-        super()._check()
-
     # Writing
 
-    def _flush_outbox(self) -> None:
-        """Control frames go between messages, never inside one."""
-        if not self._head and not self._left_bytes:
-            super()._flush_outbox()
+    @property
+    def is_in_message(self) -> bool:
+        return bool(self._head or self._left_bytes)
 
     def _writable(self) -> None:
         try:
@@ -114,14 +110,12 @@ class Upload(Stream):
                 if not self._send_piece():
                     return
         except OSError as error:
-            self._fail(network_failure(Operation.SEND, error))
+            self._channel.fail(network_failure(Operation.SEND, error))
 
     def _send_piece(self) -> bool:
         """Send what the kernel takes of one block. Returns ``False`` if it takes no more, or nothing is left."""
-        if not self._head and not self._left_bytes:
-            self._flush_outbox()
-            if self._outbox or not self._next_message():
-                return False
+        if not self.is_in_message and not (self._channel.flush() and self._next_message()):
+            return False
         if self._head:
             self._head = self._head[self._connection.send(self._head, more=True) :]
             if self._head:

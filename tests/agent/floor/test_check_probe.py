@@ -137,6 +137,12 @@ async def _closes(visitor: Visitor) -> None:
     await visitor.swallow(5)
 
 
+async def _refuses(visitor: Visitor) -> None:
+    await _paced(visitor, 0.2)
+    visitor.close(frames.CLOSE_POLICY)
+    await visitor.swallow(5)
+
+
 async def _resets(visitor: Visitor) -> None:
     await _paced(visitor, 0.2)
     visitor.reset()
@@ -159,6 +165,7 @@ MISBEHAVIOUR = [
     ("silent", DOWN, _silent, {FailureCode.TIMEOUT}),
     ("stalls", DOWN, _stalls, {FailureCode.TIMEOUT}),
     ("closes", DOWN, _closes, {FailureCode.CONNECTION_CLOSED}),
+    ("refuses", DOWN, _refuses, {FailureCode.PROTOCOL_ERROR}),
     ("resets", DOWN, _resets, {FailureCode.CONNECTION_RESET}),
     ("garbage", DOWN, partial(_writes, what=b"\xff" * 100), {FailureCode.PROTOCOL_ERROR}),
     ("floods", DOWN, partial(_writes, what=FLOOD, again=True), {FailureCode.PROTOCOL_ERROR}),
@@ -225,6 +232,18 @@ async def test_an_upload_nobody_reports_on_goes_by_what_was_acknowledged() -> No
     assert record.passed is True
     assert record.bps is not None
     assert record.bps < 1.1 * floor.pace_bps(8e6)
+
+
+async def test_a_server_that_pings_does_not_stop_an_upload() -> None:
+    async def pings(visitor: Visitor) -> None:
+        while not visitor.reader.at_eof():
+            visitor.writer.write(frames.message(Opcode.PING, b"?"))
+            await visitor.swallow(0.02)
+
+    async with serving(upgraded(pings)) as other:
+        record = await run(other.url, direction=UP)
+    assert record.failure is None
+    assert record.passed is True
 
 
 async def test_waiting_for_the_servers_goodbye_is_no_lack_of_data() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from linkbell_agent.floor import exchange as check
 from linkbell_agent.ndt7 import connection, exchange, judge, stream
 from linkbell_agent.ookla import tester
 from linkbell_agent.ookla.process import PROGRAM
@@ -54,6 +55,7 @@ def test_the_page_explains_the_field(field: str) -> None:
         f"{exchange.LONGEST_GOODBYE_S:g} s at most",
         f"Nothing moving for {exchange.STALL_S:g} seconds",
         f"More than {stream.MAX_TEXTS} texts",
+        f"more than {check.MAX_TEXTS} texts",
         f"ends before {judge.LEAST_ELAPSED_S:g} seconds",
         f"Less than {judge.LEAST_BYTES} bytes",
         f"killed {PROGRAM.stall_s:g} seconds after the last byte",
