@@ -11,7 +11,8 @@ import pytest
 
 from linkbell_wire.records import PingRecord
 from linkbell_wire.words import Direction
-from tests.linkbed.bed import SCHOOL, WORLD, Bed, linkbed, why_not
+from tests.linkbed.bed import WORLD, linkbed, why_not
+from tests.linkbed.driving import flood, ping
 from tests.linkbed.lines import Line, Way, steady, wandering, with_gaps
 from tests.linkbed.namespaces import end
 from tests.linkbed.profiles import PROFILES
@@ -21,35 +22,6 @@ REASON = why_not()
 needs_root = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 REASON_IPERF3 = why_not("iperf3")
 needs_iperf3 = pytest.mark.skipif(REASON_IPERF3 is not None, reason=str(REASON_IPERF3))
-DATAGRAM_BYTES = 1400
-HEADERS_BYTES = 28
-"""IPv4 and UDP."""
-
-FLOOD = """
-import socket, sys, time
-host, rate, seconds, size = sys.argv[1], *map(float, sys.argv[2:])
-out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-begin, sent = time.monotonic(), 0
-while (now := time.monotonic() - begin) < seconds:
-    while sent * size * 8 < rate * now:
-        out.sendto(bytes(int(size)), (host, 9))
-        sent += 1
-    time.sleep(0.002)
-print(sent)
-"""
-
-
-def flood(bed: Bed, rate_bps: float, seconds: float) -> tuple[float, float]:
-    """Send datagrams down the line at ``rate_bps``; return when it began and ended."""
-    began_s = time.monotonic()
-    arguments = (SCHOOL, str(rate_bps), str(seconds), str(DATAGRAM_BYTES))
-    bed.world.run(sys.executable, "-c", FLOOD, *arguments)
-    return began_s, time.monotonic()
-
-
-def ping(bed: Bed, count: int = 20) -> PingRecord:
-    printed = bed.school.run(sys.executable, "-m", "tests.agent.ping.one_ping", WORLD, "--count", str(count))
-    return PingRecord.model_validate_json(printed)
 
 
 @needs_root
