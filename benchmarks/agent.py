@@ -26,6 +26,11 @@ targets = [
   { name = "international", layer = "international", host = "localhost" },
   { name = "collector", layer = "collector", host = "127.0.0.1", method = "tcp", port = 9 },
 ]
+platforms = [{ name = "platform", url = "https://localhost:9/" }]
+[layers]
+portal_url = "http://localhost:9/generate_204"
+dns_names = ["localhost"]
+resolvers = ["127.0.0.2"]
 """
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -14,17 +15,26 @@ from uuid import uuid4
 from linkbell_agent.clock import SystemClock
 from linkbell_agent.collector_api import HttpCollectorApi
 from linkbell_agent.configuration import ConfigurationKeeper
+from linkbell_agent.doorway import Doorway
 from linkbell_agent.enrolment import Enrolled, check_url, enrol
 from linkbell_agent.files import StateError, prepare_folder
+from linkbell_agent.first_hop import hops_towards
 from linkbell_agent.identity import Identity, installation_id, read_identity
+from linkbell_agent.layers.watch import LayerProbes
+from linkbell_agent.life import Life
 from linkbell_agent.link import CollectorLink, Connected
 from linkbell_agent.net import Uplink
+from linkbell_agent.netlink import own_networks
+from linkbell_agent.permit import Permit
 from linkbell_agent.plan import Plan, Surroundings, make_plan
 from linkbell_agent.probes.base import CheckRequest, PingRequest, ProbeContext, SpeedRequest
+from linkbell_agent.probes.dns import dns
+from linkbell_agent.probes.gateway import gateway_probe
+from linkbell_agent.probes.http import http
 from linkbell_agent.probes.ping import ping
 from linkbell_agent.probes.speed import speed
 from linkbell_agent.retry import Backoff
-from linkbell_agent.route import default_gateways, nameservers
+from linkbell_agent.route import Gateway, default_gateways, nameservers
 from linkbell_agent.runner import Probes, Runner, RunnerOptions
 from linkbell_agent.sender import Sender
 from linkbell_agent.settings import Settings
@@ -33,7 +43,7 @@ from linkbell_agent.spool_file import SpoolFile
 from linkbell_wire.configuration import AgentConfiguration
 from linkbell_wire.enrolment import EnrolRequest
 from linkbell_wire.records import EventRecord, Record
-from linkbell_wire.words import EventName
+from linkbell_wire.words import EventName, Layer
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +58,9 @@ async def _check(request: CheckRequest, context: ProbeContext) -> Record:
     return await check(request, context)
 
 
-PROBES = Probes(ping=ping, speed=speed, check=_check)
+GATEWAY_PROBE = gateway_probe(ping)
+LAYERS = LayerProbes(ping, gateway=GATEWAY_PROBE, dns=dns, http=http, hops=hops_towards)
+PROBES = Probes(ping=ping, speed=speed, check=_check, layers=LAYERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +89,15 @@ def build_plan(settings: Settings, configuration: AgentConfiguration | None, ide
         gateway=gateways[0].address if gateways else None,
         nameservers=nameservers(),
         collector=None if identity is None else identity.collector,
+        networks=own_networks(
+            Uplink(device=settings.uplink.device or _device_of(gateways), source=settings.uplink.source)
+        ),
     )
     return make_plan(settings, configuration, surroundings)
+
+
+def _device_of(gateways: Sequence[Gateway]) -> str | None:
+    return gateways[0].device if gateways else None
 
 
 def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[Record], None] | None = None) -> Agent:
@@ -87,8 +106,15 @@ def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[R
     lock = _lock(settings.state)
     identity = read_identity(settings.state)
     context = build_context(settings)
-    spool = _build_spool(settings, context)
-    link = CollectorLink(settings.state, lambda known: _connect(settings, known, spool, context))
+    life = Life(context.clock, settings.state)
+    spool = _build_spool(settings, context, life.redate)
+    door = Doorway(
+        context.clock,
+        settings.state,
+        lambda: _plan_of(settings, link),
+        lambda: settings.uplink.device or _device_of(default_gateways()),
+    )
+    link = CollectorLink(settings.state, lambda known: _connect(settings, known, spool, context, door))
     link.refresh()
     options = RunnerOptions(
         seed=_seed(settings.state, identity, context),
@@ -96,6 +122,8 @@ def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[R
         report_interval_s=settings.report.interval_s,
         speed_now=speed_now,
         on_record=on_record,
+        life=life,
+        open_door=door,
     )
     return Agent(Runner(PROBES, context, lambda: _plan_of(settings, link), (spool, link), options), link, lock)
 
@@ -116,7 +144,7 @@ def _plan_of(settings: Settings, link: CollectorLink) -> Plan:
     return build_plan(settings, link.present.keeper.current, link.present.identity)
 
 
-def _build_spool(settings: Settings, context: ProbeContext) -> Spool:
+def _build_spool(settings: Settings, context: ProbeContext, amend: Callable[[str], str]) -> Spool:
     def open_disk() -> SpoolFile:
         """Runs in the spool's thread, at the start and again whenever the disk could not be used before."""
         disk = SpoolFile(settings.state / SPOOL_FILE)
@@ -129,11 +157,11 @@ def _build_spool(settings: Settings, context: ProbeContext) -> Spool:
 
     loop = asyncio.get_running_loop()
     limits = Limits(records=settings.spool.max_records, flush_after_s=settings.spool.flush_after_s)
-    spool = Spool(open_disk, uuid4(), context.clock, limits)
+    spool = Spool(open_disk, uuid4(), context.clock, limits, amend)
     return spool
 
 
-def _connect(settings: Settings, identity: Identity, spool: Spool, context: ProbeContext) -> Connected:
+def _connect(settings: Settings, identity: Identity, spool: Spool, context: ProbeContext, door: Doorway) -> Connected:
     credential = identity.credential.get_secret_value()
     # A connection of its own for each: a configuration must not wait behind a long row of batches.
     reports, configurations = HttpCollectorApi(identity.collector), HttpCollectorApi(identity.collector)
@@ -144,6 +172,9 @@ def _connect(settings: Settings, identity: Identity, spool: Spool, context: Prob
         context.clock,
         Backoff(random.SystemRandom()),
         batch_records=settings.report.batch_records,
+        max_share=settings.report.max_share,
+        agent=identity.agent,
+        heard=door.heard,
     )
     keeper = ConfigurationKeeper(configurations, credential, settings.state)
     return Connected(identity, sender, keeper, (reports, configurations))
@@ -164,7 +195,7 @@ def _lock(state: Path) -> int:
 
     path = state / LOCK_FILE
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        descriptor = _open_lock(path)
     except OSError as error:
         raise StateError(f"{path}: cannot be opened ({error.strerror}).") from error
     try:
@@ -179,6 +210,16 @@ def _lock(state: Path) -> int:
         os.close(descriptor)
         raise StateError(f"{path}: cannot be locked ({error.strerror}).") from error
     return descriptor
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        # A card that has worn out: what is there can be held as well, if need be the folder itself.
+        return os.open(path if path.exists() else path.parent, os.O_RDONLY | os.O_CLOEXEC)
 
 
 async def run(agent: Agent) -> None:
@@ -207,16 +248,17 @@ async def enrol_with(settings: Settings, url: str, request: EnrolRequest, *, aga
         api.close()
 
 
-async def ping_once(settings: Settings, request: PingRequest) -> Record:
-    """Ping once, beside a running agent if there is one."""
-    return await PROBES.ping(request, build_context(settings))
+async def ping_once(settings: Settings, request: PingRequest, permit: Permit | None = None) -> Record:
+    """Ping once, beside a running agent if there is one; kept to what ``permit`` allows, if there is one."""
+    probe = GATEWAY_PROBE if request.target.layer is Layer.GATEWAY else PROBES.ping
+    return await probe(request, build_context(settings).within(permit))
 
 
-async def speed_once(settings: Settings, request: SpeedRequest) -> Record:
-    """Test the speed once, beside a running agent if there is one."""
-    return await PROBES.speed(request, build_context(settings))
+async def speed_once(settings: Settings, request: SpeedRequest, permit: Permit | None = None) -> Record:
+    """Test the speed once, as :func:`ping_once` pings."""
+    return await PROBES.speed(request, build_context(settings).within(permit))
 
 
-async def check_once(settings: Settings, request: CheckRequest) -> Record:
-    """Check the floor once, beside a running agent if there is one."""
-    return await _check(request, build_context(settings))
+async def check_once(settings: Settings, request: CheckRequest, permit: Permit | None = None) -> Record:
+    """Check the floor once, as :func:`ping_once` pings."""
+    return await _check(request, build_context(settings).within(permit))

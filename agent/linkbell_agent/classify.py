@@ -42,6 +42,10 @@ _GAI = {
 }
 
 
+# x509_vfy.h: X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED, by the clock of this box.
+_CERTIFICATE = {9: FailureCode.TLS_CERTIFICATE_NOT_YET_VALID, 10: FailureCode.TLS_CERTIFICATE_EXPIRED}
+
+
 class NetworkFailure(Exception):  # noqa: N818 - a failure is data here, named as the wire names it
     """A measurement failed in a way that is a result. Carries the (operation, code) to be recorded."""
 
@@ -60,17 +64,21 @@ def classify(error: BaseException) -> FailureCode:
         return FailureCode.DNS_NOT_FOUND  # a name that is no name: the idna codec refuses it before any query
     if isinstance(error, TimeoutError):
         return FailureCode.TIMEOUT
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return FailureCode.TLS_CERTIFICATE_INVALID
-    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | asyncio.IncompleteReadError):
-        return FailureCode.CONNECTION_CLOSED
-    if isinstance(error, ssl.SSLError):
-        return FailureCode.TLS_FAILED
+    if isinstance(error, ssl.SSLError | asyncio.IncompleteReadError):
+        return _of_tls(error)
     if isinstance(error, MemoryError):
         return FailureCode.OUT_OF_MEMORY
     if isinstance(error, OSError):
         return _ERRNO.get(error.errno or 0, _by_type(error))
     return FailureCode.UNKNOWN
+
+
+def _of_tls(error: ssl.SSLError | asyncio.IncompleteReadError) -> FailureCode:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _CERTIFICATE.get(getattr(error, "verify_code", 0), FailureCode.TLS_CERTIFICATE_INVALID)
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | asyncio.IncompleteReadError):
+        return FailureCode.CONNECTION_CLOSED
+    return FailureCode.TLS_FAILED
 
 
 def _by_type(error: OSError) -> FailureCode:

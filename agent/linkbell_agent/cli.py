@@ -1,12 +1,14 @@
 """The command line: words in, one command called. What commands do is in :mod:`linkbell_agent.commands`."""
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from linkbell_agent.lean import do_without_plugins
 from linkbell_agent.settings import DEFAULT_FILE, ENVIRONMENT_PREFIX, Loaded, SettingsError, load
 from linkbell_wire.version import __version__
 
@@ -112,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
     from linkbell_agent.files import StateError
 
+    do_without_plugins()
     parser = build_parser()
     arguments = parser.parse_args(argv)
     try:
@@ -161,13 +164,23 @@ def _refuse(message: str, status: int) -> int:
     return status
 
 
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal. argparse finds that out with shutil, and three compressors, before anybody asks."""
+
+    def __init__(self, prog: str) -> None:
+        width = 80
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            width = os.get_terminal_size(sys.stdout.fileno()).columns or width
+        super().__init__(prog, width=width - 2)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the whole command line, for :func:`main` and for the test of its documentation."""
     parser = argparse.ArgumentParser(
         prog="linkbell-agent",
         description="Measures a school's Internet line, keeps every result, and reports to a collector.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"linkbell-agent {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -180,7 +193,7 @@ def build_parser() -> argparse.ArgumentParser:
             description=f"{summary[0].upper()}{summary[1:]}.",
             epilog=epilog,
             parents=[common],
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_HelpFormatter,
         )
 
     _describe_enrol(
@@ -198,7 +211,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _common() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = argparse.ArgumentParser(add_help=False, formatter_class=_HelpFormatter)
     group = common.add_argument_group("common options")
     group.add_argument(
         "--config", type=Path, metavar="FILE", help=f"settings file (default: {DEFAULT_FILE}, if it is there)"

@@ -10,6 +10,8 @@ from typing import Protocol
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 _STA_UNSYNC = 0x0040
 _TIME_ERROR = 5
+_LATEST = datetime(2199, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""The wire knows no later time. A clock that a dead battery left in 2232 must not keep the agent from measuring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class SystemClock:
 
     def now(self) -> Moment:
         """Return wall time and CLOCK_BOOTTIME, read one after the other."""
-        return Moment(datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME))
+        return Moment(min(datetime.now(UTC), _LATEST), time.clock_gettime(time.CLOCK_BOOTTIME))
 
     def monotonic(self) -> float:
         """Return CLOCK_MONOTONIC in seconds."""

@@ -12,13 +12,14 @@ from pydantic import ValidationError
 from linkbell_agent import app
 from linkbell_agent.cli import EXIT_FAILURE, EXIT_RESULT, EXIT_USAGE, load_settings
 from linkbell_agent.configuration import read_kept_configuration
-from linkbell_agent.describe import describe, explain, next_step
+from linkbell_agent.describe import describe, explain, is_up, next_step
 from linkbell_agent.enrolment import EnrolmentError
 from linkbell_agent.files import StateError
 from linkbell_agent.identity import Identity, read_identity
+from linkbell_agent.permit import Permit
 from linkbell_agent.plan import Plan, is_mlab
 from linkbell_agent.probes.base import CheckRequest, PingRequest, SpeedRequest
-from linkbell_agent.runner import no_gateway
+from linkbell_agent.probes.gateway import no_gateway
 from linkbell_agent.settings import Settings, nearest, table
 from linkbell_wire import floor, quantities
 from linkbell_wire.configuration import (
@@ -107,9 +108,10 @@ def probe(arguments: argparse.Namespace) -> int:
             raise UsageError(f"--count {count}: give a number from 1 to 100")
     except UsageError as error:
         return _wrong(str(error))
-    record = asyncio.run(app.ping_once(settings, PingRequest(target, count=count)))
+    permit = plan.permit if arguments.host is None else None
+    record = asyncio.run(app.ping_once(settings, PingRequest(target, count=count), permit))
     _show(record, as_json=arguments.json)
-    return EXIT_RESULT if isinstance(record, PingRecord) and record.received > 0 else EXIT_FAILURE
+    return EXIT_RESULT if isinstance(record, PingRecord) and is_up(record) else EXIT_FAILURE
 
 
 def speed(arguments: argparse.Namespace) -> int:
@@ -121,7 +123,7 @@ def speed(arguments: argparse.Namespace) -> int:
         return _wrong(str(error))
     if not arguments.json:
         _say(f"testing against {request.servers[0].url}, {2 * request.max_duration_s:.0f} seconds at most", 0)
-    record = asyncio.run(app.speed_once(settings, request))
+    record = asyncio.run(app.speed_once(settings, request, _permit(arguments, settings)))
     _show(record, as_json=arguments.json)
     if isinstance(record, SpeedRecord) and not arguments.json:
         print("".join(f"       {line}\n" for line in explain(record)), end="", flush=True)
@@ -137,7 +139,7 @@ def check(arguments: argparse.Namespace) -> int:
         request = _check_request(arguments, settings)
     except UsageError as error:
         return _wrong(str(error))
-    record = asyncio.run(app.check_once(settings, request))
+    record = asyncio.run(app.check_once(settings, request, _permit(arguments, settings)))
     _show(record, as_json=arguments.json)
     if not arguments.json and isinstance(record, CheckRecord) and record.failure is not None:
         _advise([record.failure])
@@ -184,6 +186,11 @@ def _identity_if_readable(settings: Settings) -> Identity | None:
         return read_identity(settings.state)
     except StateError:
         return None
+
+
+def _permit(arguments: argparse.Namespace, settings: Settings) -> Permit | None:
+    """A server named by hand may be anywhere; one that the collector named may not."""
+    return None if arguments.server is not None else _present_plan(settings).permit
 
 
 def _has_gateway(plan: Plan) -> bool:

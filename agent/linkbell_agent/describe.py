@@ -1,17 +1,24 @@
 """Records in one line for people, and what a line of a speed test leaves out. Pure."""
 
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
 from linkbell_wire.errors import ErrorReply
 from linkbell_wire.failures import Failure, FailureCode
 from linkbell_wire.records import (
     CheckRecord,
+    DnsRecord,
     EventRecord,
+    HttpRecord,
     PingRecord,
     Record,
     SkipRecord,
     SpeedRecord,
     SpeedResult,
+    VerdictRecord,
 )
-from linkbell_wire.words import DeviceLimit, Direction, Grade, LimitedBy
+from linkbell_wire.words import DeviceLimit, Direction, Grade, LimitedBy, NeighbourState, VerdictState
 
 NOTABLE_SHARE = 0.1
 """Other people's traffic of less than this share of the speed is not worth a sentence."""
@@ -23,6 +30,17 @@ _GRADE_WORDS = {
     Grade.C: "video calls will suffer",
     Grade.D: "calls break up and pages open slowly",
     Grade.F: "hardly anything else works",
+}
+_VERDICT_WORDS = {
+    VerdictState.OK: "all is well",
+    VerdictState.DEGRADED: "the line works badly: packets are lost or late",
+    VerdictState.LAN_DOWN: "the school's router does not answer: look at its power and at the cable to this box",
+    VerdictState.ISP_DOWN: "the router answers, the provider behind it does not: call the provider",
+    VerdictState.DNS_FAULT: "the line works, the name server does not: names lead nowhere",
+    VerdictState.CAPTIVE_PORTAL: "a login page is in the way: open a web page in a browser on this network",
+    VerdictState.INTERNATIONAL_DOWN: "nothing abroad answers: call the provider",
+    VerdictState.PLATFORM_DOWN: "the line works, a platform of the school does not",
+    VerdictState.COLLECTOR_UNREACHABLE: "the line works, the collector does not answer: results wait here",
 }
 _DEVICE_WORDS = {
     DeviceLimit.CPU: "its processor was busy all the time",
@@ -63,7 +81,11 @@ _NEXT_STEPS = {
     FailureCode.PROTOCOL_ERROR: "what answers is no measurement server, or something on the way changes the traffic",
     FailureCode.REDIRECTED: "a login page may be in the way: open a web page in a browser on this network",
     FailureCode.TLS_FAILED: "no encryption was agreed on: is it ws:// instead of wss://?",
-    FailureCode.TLS_CERTIFICATE_INVALID: "the certificate is not trusted: check this box's clock, then the server",
+    FailureCode.TLS_CERTIFICATE_INVALID: "the certificate is not trusted: does a filter open encrypted traffic?",
+    FailureCode.TLS_CERTIFICATE_NOT_YET_VALID: "the certificate is not valid yet by this box's clock: run date, and if "
+    "it is behind, sudo timedatectl set-ntp true; NTP (UDP port 123) must get out through the firewall",
+    FailureCode.TLS_CERTIFICATE_EXPIRED: "the certificate has run out by this box's clock: run date, and if it is "
+    "right, tell the operator of the server; if it is ahead, sudo timedatectl set-ntp true",
     FailureCode.DNS_NOT_FOUND: "the name is not known: check its spelling, then this box's DNS",
     FailureCode.DNS_TIMEOUT: "the name server does not answer: is the line up?",
     FailureCode.TIMEOUT: "no answer in time: is the line up, and no firewall in the way?",
@@ -74,31 +96,72 @@ _NEXT_STEPS = {
 }
 
 
+CLOCK_CODES = (FailureCode.TLS_CERTIFICATE_NOT_YET_VALID, FailureCode.TLS_CERTIFICATE_EXPIRED)
+"""What is most often the fault of this box's clock."""
+
+
 def next_step(failure: Failure) -> str:
     """Return what a technician can do about a failure, nothing if there is nothing to say."""
     return _NEXT_STEPS.get(failure.code, "")
 
 
+def unreachable(failure: Failure, today: date) -> str:
+    """Return why a collector cannot be reached, and what to do where that is this box's clock.
+
+    ``today`` is the date by that clock: whoever reads 1 January 1970 needs no more explanation.
+    """
+    says = f"this box believes it is {today:%-d %B %Y}"
+    if failure.code is FailureCode.TLS_CERTIFICATE_NOT_YET_VALID:
+        return (
+            f"{says}, and so takes the collector's certificate for one that is not valid yet: its clock is wrong. Set "
+            "it (sudo timedatectl set-ntp true), and let NTP (UDP port 123) out through the school's firewall"
+        )
+    if failure.code is FailureCode.TLS_CERTIFICATE_EXPIRED:
+        return (
+            f"{says}, and so takes the collector's certificate for one that has run out. If the date is wrong, set the "
+            "clock (sudo timedatectl set-ntp true); if it is right, tell the operator of the collector"
+        )
+    return f"the collector cannot be reached ({failure.operation}: {failure.code})"
+
+
 def describe(record: Record) -> str:
     """Return one line that says what the record says."""
-    if isinstance(record, PingRecord):
-        return f"ping   {record.target:<14} {_ping(record)}"
-    if isinstance(record, SpeedRecord):
-        return f"speed  {record.engine:<14} {_speed(record)}"
-    if isinstance(record, CheckRecord):
-        return _check(record)
-    if isinstance(record, EventRecord):
-        details = ", ".join(f"{name} {value}" for name, value in record.details.items())
-        return f"event  {record.event:<14} {details}".rstrip()
-    if isinstance(record, SkipRecord):
-        return f"skip   {record.skipped:<14} {record.reason}"
+    for kind, words in _DESCRIBED.items():
+        if isinstance(record, kind):
+            return str(words(record)).rstrip()
     return getattr(record, "kind", type(record).__name__)
+
+
+def _event(record: EventRecord) -> str:
+    details = ", ".join(f"{name} {value}" for name, value in record.details.items())
+    return f"event  {record.event:<14} {details}"
+
+
+def is_up(record: PingRecord) -> bool:
+    """Say whether the host answers in some way: a gateway that ignores pings and answers ARP does."""
+    return record.received > 0 or record.neighbour is NeighbourState.ANSWERS
+
+
+def _dns(record: DnsRecord) -> str:
+    where = "the system's resolver" if record.resolver is None else record.resolver
+    if record.failure is not None:
+        return f"DOWN   {record.name}: {failure_words(record.failure)} ({where})"
+    return f"up     {milliseconds(record.duration_s)}, {record.name} ({where})"
+
+
+def _http(record: HttpRecord) -> str:
+    if record.failure is not None:
+        status = "" if record.status is None else f", status {record.status}"
+        return f"DOWN   {failure_words(record.failure)}{status} ({record.url})"
+    return f"up     {milliseconds(record.duration_s)}, status {record.status} ({record.url})"
 
 
 def _ping(record: PingRecord) -> str:
     if record.failure is not None:
         return f"DOWN   {failure_words(record.failure)}"
     method = record.method if record.socket is None else f"{record.method}, {record.socket} socket"
+    if record.received == 0 and is_up(record):
+        return f"up     answers ARP and no pings ({record.host})"
     if record.received == 0:
         codes = ", ".join(f"{count} × {code.replace('_', ' ')}" for code, count in record.failures.items())
         return f"DOWN   no reply from {record.host}: {codes} ({method})"
@@ -181,3 +244,15 @@ def advice(error: ErrorReply) -> str:
     """Return what the collector says, and what it advises, as sentences."""
     parts = [part.rstrip(".") for part in (error.message, error.action or "") if part]
     return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts)
+
+
+_DESCRIBED: dict[type[Record], Callable[[Any], str]] = {
+    PingRecord: lambda record: f"ping   {record.target:<14} {_ping(record)}",
+    DnsRecord: lambda record: f"dns    {record.target:<14} {_dns(record)}",
+    HttpRecord: lambda record: f"http   {record.target:<14} {_http(record)}",
+    SpeedRecord: lambda record: f"speed  {record.engine:<14} {_speed(record)}",
+    CheckRecord: _check,
+    VerdictRecord: lambda record: f"now    {record.verdict:<14} {_VERDICT_WORDS[record.verdict]}",
+    EventRecord: _event,
+    SkipRecord: lambda record: f"skip   {record.skipped:<14} {record.reason}",
+}

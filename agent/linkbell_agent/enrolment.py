@@ -8,7 +8,7 @@ from pydantic import SecretStr, ValidationError
 
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.collector_api import CollectorApi, HttpReply
-from linkbell_agent.describe import advice
+from linkbell_agent.describe import CLOCK_CODES, advice, next_step
 from linkbell_agent.identity import Identity, installation_id, read_identity, write_identity
 from linkbell_wire.enrolment import EnrolReply, EnrolRequest, EnrolStatus
 from linkbell_wire.errors import ErrorReply
@@ -74,10 +74,10 @@ async def enrol(api: CollectorApi, state: Path, url: str, request: EnrolRequest,
 
 
 def _unreachable(url: str, failure: NetworkFailure) -> str:
-    return (
-        f"the collector at {url} cannot be reached ({failure.failure.operation}: {failure.failure.code}). "
-        "Check the address, and that this box has a working line. The token is not used up: try again."
-    )
+    said = f"the collector at {url} cannot be reached ({failure.failure.operation}: {failure.failure.code})"
+    if failure.failure.code in CLOCK_CODES:
+        return f"{said}: {next_step(failure.failure)}. The token is not used up: try again then."
+    return f"{said}. Check the address, and that this box has a working line. The token is not used up: try again."
 
 
 def _read(url: str, reply: HttpReply) -> EnrolReply:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from linkbell_agent.classify import NetworkFailure, network_failure
+from linkbell_agent.permit import Permit
 from linkbell_agent.threads import BlockingCalls
 from linkbell_wire.failures import FailureCode, Operation
 
@@ -24,11 +25,15 @@ _look_ups = BlockingCalls(limit=16)
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
-    """One way out of the school. Without ``device`` and ``source`` the box's own routes decide."""
+    """One way out of the school. Without ``device`` and ``source`` the box's own routes decide.
+
+    With a ``permit`` only the addresses it allows are talked to; without one, all.
+    """
 
     name: str = "main"
     device: str | None = None
     source: str | None = None
+    permit: Permit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +70,30 @@ async def resolve(host: str, timeout_s: float = RESOLVE_TIMEOUT_S) -> list[Addre
     return list(dict.fromkeys(addresses))
 
 
-def usable_addresses(addresses: Sequence[Address], uplink: Uplink) -> list[Address]:
-    """Return the addresses ``uplink`` can reach at all: those of its source address' family, if it has one.
+def usable_addresses(addresses: Sequence[Address], uplink: Uplink, host: str = "") -> list[Address]:
+    """Return the addresses of ``host`` that ``uplink`` can reach and may: of its source address' family, and permitted.
 
-    Raises :class:`NetworkFailure` with operation ``bind`` if there is none.
+    Raises :class:`NetworkFailure` if there is none: with operation ``bind``, or ``connect`` where it is prohibited.
     """
-    if uplink.source is None:
-        return list(addresses)
+    usable = list(addresses)
+    if uplink.source is not None:
+        family = _family_of(uplink.source)
+        usable = [address for address in usable if address.family == family]
+        if not usable:
+            raise NetworkFailure(Operation.BIND, FailureCode.ADDRESS_UNAVAILABLE)
+    if uplink.permit is not None:
+        usable = [address for address in usable if uplink.permit.allows(address.host, host)]
+        if not usable:
+            raise NetworkFailure(Operation.CONNECT, FailureCode.PROHIBITED)
+    return usable
+
+
+def _family_of(source: str) -> socket.AddressFamily:
     try:
-        version = ipaddress.ip_address(uplink.source.partition("%")[0]).version
+        version = ipaddress.ip_address(source.partition("%")[0]).version
     except ValueError as error:
         raise NetworkFailure(Operation.BIND, FailureCode.ADDRESS_UNAVAILABLE) from error
-    family = socket.AF_INET6 if version == 6 else socket.AF_INET
-    usable = [address for address in addresses if address.family == family]
-    if not usable:
-        raise NetworkFailure(Operation.BIND, FailureCode.ADDRESS_UNAVAILABLE)
-    return usable
+    return socket.AF_INET6 if version == 6 else socket.AF_INET
 
 
 def bind_to_uplink(sock: socket.socket, uplink: Uplink) -> None:
@@ -118,7 +131,7 @@ async def connect(
     Raises :class:`NetworkFailure`, the first address' one if all fail.
     """
     first: NetworkFailure | None = None
-    for address in usable_addresses(await resolve(host), uplink)[:4]:
+    for address in usable_addresses(await resolve(host), uplink, host)[:4]:
         try:
             return await _connect_to(address, port, uplink, timeout_s), address
         except NetworkFailure as failure:

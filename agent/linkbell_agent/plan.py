@@ -1,20 +1,26 @@
 """What to measure: the collector's configuration where there is one, the local settings where not. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from linkbell_agent.budget.profiles import BudgetPlan, Limits, Wish, merge
+from linkbell_agent.courtesy.rule import Manners
+from linkbell_agent.permit import IpNetwork, Permit, permit, plain
 from linkbell_agent.schedule.calendar import SchoolCalendar, find_zone, read_ranges, week_of
 from linkbell_agent.schedule.slots import Kind, Timetable
 from linkbell_agent.settings import CalendarSettings, Settings
 from linkbell_wire.configuration import (
     AgentConfiguration,
+    BudgetConfiguration,
     CalendarConfiguration,
     CheckConfiguration,
+    DnsConfiguration,
     PingConfiguration,
+    PlatformConfiguration,
     SchoolConfiguration,
     SpeedConfiguration,
     SpeedServer,
@@ -27,9 +33,39 @@ T = TypeVar("T")
 INTERNATIONAL_HOST = "1.1.1.1"
 """Pinged to see whether the world beyond the provider answers: anycast, open to pings, an address and not a name."""
 
+EXAMPLE_NAME = "example.com"
+"""Exists, has addresses, and always will (RFC 2606)."""
+
 MEASUREMENT_PORT = 8471
 
+SCHOOL_DAY_S = 12 * 3600.0
+"""Of two shifts; few schools are open for longer."""
+MAX_RESOLVERS = 3
+"""As many as the system's own resolver asks (resolv.conf(5))."""
+
 MLAB_DOMAINS = ("measurement-lab.org", "measurementlab.net")
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """What the verdict is decided from besides pings.
+
+    ``resolvers`` are the box's own, ``local_resolvers`` those of them that stand in the school; ``given`` are asked
+    besides. ``expected`` permits answers that are no public address. ``collector`` and ``portal_url`` are None where
+    they are not to be fetched.
+    """
+
+    gateway: str | None = None
+    resolvers: tuple[str, ...] = ()
+    local_resolvers: frozenset[str] = frozenset()
+    given: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    expected: Permit | None = None
+    platforms: tuple[PlatformConfiguration, ...] = ()
+    collector: str | None = None
+    portal_url: str | None = None
+    discovers_isp: bool = False
+    quick_interval_s: float = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +87,12 @@ class Plan:
     floors: Mapping[Direction, float] = field(default_factory=dict)
     """In bits per second, of the directions that are checked: none if checks are off or no floor is known."""
 
+    budget: BudgetPlan = field(default_factory=BudgetPlan)
+    manners: Manners = field(default_factory=Manners)
+    layers: LayerPlan = LayerPlan()
+    permit: Permit | None = None
+    timezone: str = "UTC"
+
     def timetable(self, kind: Kind) -> Timetable | None:
         """Return when tests of that kind run, None if they do not."""
         if kind is Kind.SPEED:
@@ -65,15 +107,22 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the box sees of its network: the default gateway, resolvers, and its collector's URL."""
+    """What the box sees of its network: the default gateway, resolvers, and its collector's URL.
+
+    ``networks`` are those its uplink has an address in, such as ``192.168.1.0/24``.
+    """
 
     gateway: str | None
     nameservers: Sequence[str]
     collector: str | None
+    networks: Sequence[str] = ()
 
 
 def make_plan(settings: Settings, configuration: AgentConfiguration | None, surroundings: Surroundings) -> Plan:
-    """Merge. The collector's list of targets replaces the local one; the box's own layers are always kept."""
+    """Merge. The collector's list of targets replaces the local one; the box's own layers are always kept.
+
+    The budget's profile holds the schedule to what such a line can bear, whoever asks for more.
+    """
     remote = configuration or AgentConfiguration()
     configured = settings.targets if remote.targets is None else remote.targets
     targets = {target.name: target for target in default_targets(surroundings)} if settings.default_targets else {}
@@ -83,24 +132,47 @@ def make_plan(settings: Settings, configuration: AgentConfiguration | None, surr
     check = remote.check or CheckConfiguration()
     wanted = _first(check.directions, settings.check.directions)
     checked = _first(check.enabled, True) and settings.check.enabled
+    budget = _budget(settings, remote)
+    most = budget.limits
+    calendar = make_calendar(remote, settings.calendar)
     return Plan(
         targets=tuple(targets.values()),
-        ping_interval_s=_first(ping.interval_s, settings.ping.interval_s),
-        ping_count=_first(ping.count, settings.ping.count),
+        ping_interval_s=max(_first(ping.interval_s, settings.ping.interval_s), most.ping_interval_s or 0.0),
+        ping_count=_least(_first(ping.count, settings.ping.count), most.ping_count),
         speed_enabled=_first(speed.enabled, True) and settings.speed.enabled,
-        speed_per_day=_first(speed.per_day, settings.speed.per_day),
+        speed_per_day=_least(_first(speed.per_day, settings.speed.per_day), most.speed_per_day),
         speed_max_duration_s=min(filter(None, (speed.max_duration_s, settings.speed.max_duration_s))),
-        speed_max_bytes=min(filter(None, (speed.max_bytes, settings.speed.max_bytes)), default=None),
+        speed_max_bytes=min(
+            filter(None, (speed.max_bytes, settings.speed.max_bytes, most.speed_max_bytes)), default=None
+        ),
         speed_full=settings.speed.full,
         servers=_allowed(
             settings.speed.servers or speed.servers or _beside(surroundings.collector),
             mlab_consent=settings.speed.mlab_consent or bool(speed.mlab_consent),
         ),
         speed_engine=settings.speed.engine,
-        calendar=make_calendar(remote, settings.calendar),
-        check_interval_s=_first(check.interval_s, settings.check.interval_s),
+        calendar=calendar,
+        check_interval_s=max(_first(check.interval_s, settings.check.interval_s), _check_interval_s(most)),
         floors=_floors(remote.school, wanted) if checked else {},
+        budget=budget,
+        manners=Manners(**settings.courtesy.model_dump()),
+        timezone=str(getattr(calendar.zone, "key", "UTC")),
+        layers=_layers(settings, remote, surroundings, targets.values()),
+        permit=_permit(settings, surroundings),
     )
+
+
+def _budget(settings: Settings, remote: AgentConfiguration) -> BudgetPlan:
+    here, there = settings.budget, remote.budget or BudgetConfiguration()
+    return merge(
+        Wish(here.profile, here.bytes_per_month, here.billing_day),
+        Wish(there.profile, there.bytes_per_month, there.billing_day),
+    )
+
+
+def _check_interval_s(most: Limits) -> float:
+    """Return the least time between two checks in which a school day has no more of them than a budget bears."""
+    return SCHOOL_DAY_S / most.checks_per_day if most.checks_per_day else 0.0
 
 
 def make_calendar(remote: AgentConfiguration, local: CalendarSettings) -> SchoolCalendar:
@@ -126,6 +198,50 @@ def _floors(school: SchoolConfiguration | None, directions: Sequence[Direction])
     return {direction: floor_bps for direction, floor_bps in floors if floor_bps}
 
 
+def _layers(
+    settings: Settings,
+    remote: AgentConfiguration,
+    surroundings: Surroundings,
+    targets: Iterable[TargetConfiguration],
+) -> LayerPlan:
+    dns = remote.dns or DnsConfiguration()
+    resolvers = tuple(server for server in surroundings.nameservers if not _is_loopback(server))[:MAX_RESOLVERS]
+    own = permit(surroundings.networks, [], []).networks
+    local = (server for server in resolvers if server == surroundings.gateway or _is_within(server, own))
+    names = _first(dns.names, settings.layers.dns_names)
+    explicit = remote.portal_url is not None or "portal_url" in settings.layers.model_fields_set
+    return LayerPlan(
+        gateway=surroundings.gateway,
+        resolvers=resolvers,
+        local_resolvers=frozenset(local),
+        given=tuple(server for server in _first(dns.resolvers, settings.layers.resolvers) if server not in resolvers),
+        names=tuple(names or (_default_names(surroundings.collector) if settings.default_targets else ())),
+        expected=permit(settings.allow_private, [], _permit(settings, surroundings).hosts),
+        platforms=tuple(_first(remote.platforms, list(settings.platforms))),
+        collector=surroundings.collector if settings.default_targets else None,
+        portal_url=_first(remote.portal_url, settings.layers.portal_url)
+        if settings.default_targets or explicit
+        else None,
+        discovers_isp=settings.default_targets and not any(target.layer is Layer.ISP for target in targets),
+        quick_interval_s=settings.layers.quick_interval_s,
+    )
+
+
+def _default_names(collector: str | None) -> list[str]:
+    """Return what to look up: the name results go to, if it is one, and one that was made for examples."""
+    host = "" if collector is None else urlsplit(collector).hostname or ""
+    return [host, EXAMPLE_NAME] if "." in host and not _is_address(host) else [EXAMPLE_NAME]
+
+
+def _permit(settings: Settings, surroundings: Surroundings) -> Permit:
+    """Return which addresses may be talked to: what the box found, and what it was told by hand."""
+    urls = [server.url for server in settings.speed.servers] + [platform.url for platform in settings.platforms]
+    urls += [settings.layers.portal_url, surroundings.collector or ""]
+    hosts = [target.host for target in settings.targets] + [urlsplit(url).hostname for url in urls]
+    found = [surroundings.gateway, *(server for server in surroundings.nameservers if not _is_loopback(server))]
+    return permit((*surroundings.networks, *settings.allow_private), (*found, *settings.layers.resolvers), hosts)
+
+
 def is_mlab(url: str) -> bool:
     """Say whether ``url`` is one of M-Lab's public servers, which publish who was measured."""
     host = (urlsplit(url).hostname or "").rstrip(".")
@@ -138,6 +254,10 @@ def _allowed(servers: Sequence[SpeedServer], *, mlab_consent: bool) -> tuple[Spe
 
 def _first(remote: T | None, local: T) -> T:
     return local if remote is None else remote
+
+
+def _least(value: int, most: int | None) -> int:
+    return value if most is None else min(value, most)
 
 
 def default_targets(surroundings: Surroundings) -> list[TargetConfiguration]:
@@ -171,6 +291,18 @@ def _beside(collector: str | None) -> list[SpeedServer]:
     if ":" in host:
         host = f"[{host}]"
     return [SpeedServer(url=f"ws://{host}:{MEASUREMENT_PORT}", scope=ServerScope.COLLECTOR)]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        plain(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_within(address: str, networks: Sequence[IpNetwork]) -> bool:
+    return _is_address(address) and any(plain(address) in network for network in networks)
 
 
 def _is_loopback(address: str) -> bool:

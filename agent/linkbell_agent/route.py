@@ -14,6 +14,7 @@ _RTF_UP, _RTF_GATEWAY, _RTF_REJECT = 0x0001, 0x0002, 0x0200
 _ROUTE_FILE = Path("/proc/net/route")
 _IPV6_ROUTE_FILE = Path("/proc/net/ipv6_route")
 _RESOLV_CONF = Path("/etc/resolv.conf")
+_SYSTEMD_RESOLV_CONF = Path("/run/systemd/resolve/resolv.conf")
 _NO_PREFIX = "0" * 32
 
 
@@ -34,9 +35,15 @@ def default_gateways(route_file: Path = _ROUTE_FILE, ipv6_route_file: Path = _IP
     return [*parse_routes(_text(route_file)), *parse_ipv6_routes(_text(ipv6_route_file))]
 
 
-def nameservers(resolv_conf: Path = _RESOLV_CONF) -> list[str]:
-    """Return the name servers this box asks, in order, without repetition; none if the file is not there."""
-    return parse_nameservers(_text(resolv_conf))
+def nameservers(resolv_conf: Path = _RESOLV_CONF, behind: Path = _SYSTEMD_RESOLV_CONF) -> list[str]:
+    """Return the name servers this box asks, in order, without repetition; none if the file is not there.
+
+    Where that is only a forwarder on the box itself, ``behind`` says whom systemd-resolved asks in turn.
+    """
+    found = parse_nameservers(_text(resolv_conf))
+    if found and all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in found):
+        found += parse_nameservers(_text(behind))
+    return list(dict.fromkeys(found))
 
 
 def parse_routes(text: str) -> list[Gateway]:

@@ -4,13 +4,17 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from linkbell_agent.configuration import Outcome
 from linkbell_agent.done_file import DoneFile
+from linkbell_agent.layers.watch import LayerProbes, LayerWatch
+from linkbell_agent.life import Life
+from linkbell_agent.line_tests import LineTests, OpenDoor
 from linkbell_agent.link import CollectorLink, report
+from linkbell_agent.past_boots import Event
 from linkbell_agent.plan import Plan
 from linkbell_agent.probes.base import CheckRequest, PingRequest, Probe, ProbeContext, SpeedRequest
 from linkbell_agent.retry import Backoff
@@ -18,11 +22,8 @@ from linkbell_agent.rounds import Asked, Rounds, Work
 from linkbell_agent.schedule import phase
 from linkbell_agent.schedule.slots import Kind
 from linkbell_agent.spool import Spool
-from linkbell_wire.configuration import TargetConfiguration
-from linkbell_wire.failures import Failure, FailureCode, Operation
-from linkbell_wire.records import EventRecord, PingRecord, Record
-from linkbell_wire.version import __version__
-from linkbell_wire.words import Direction, EventName, Layer, PingMethod, Trigger
+from linkbell_wire.records import EventRecord, Record
+from linkbell_wire.words import Direction, EventName
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,13 @@ CONFIGURATION_INTERVAL_S = 3600.0
 CONFIGURATION_LEAST_S = 5.0
 """The collector is not asked for its configuration more often, whatever it names."""
 
+WAKES_EARLY_S = 0.01
+"""A sleep may end this much before its time."""
+
 FLUSH_INTERVAL_S = 10.0
 FAULT_WAIT_S = 60.0
+ACCOUNT_DELAY_S = 120.0
+ACCOUNT_INTERVAL_S = 6 * 3600.0
 LAST_SEND_S = 1.5
 STOP_LIMIT_S = 4.0
 
@@ -43,6 +49,8 @@ class Probes:
     ping: Probe[PingRequest]
     speed: Probe[SpeedRequest]
     check: Probe[CheckRequest] | None = None
+    layers: LayerProbes | None = None
+    """What the verdict is found with; pings alone if None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,8 @@ class RunnerOptions:
     report_interval_s: float
     speed_now: bool = False
     on_record: Callable[[Record], None] | None = None
+    life: Life | None = None
+    open_door: OpenDoor | None = None
     rng: random.Random = field(default_factory=random.SystemRandom)
 
 
@@ -72,11 +82,14 @@ class Runner:
         self._context = context
         self._plan = plan
         self._spool, self._link = keeping
+        self._life = options.life or Life(context.clock, options.state)
         self._options = options
         self._on_record = options.on_record
         self._done = DoneFile(options.state, context.clock.monotonic)
+        self.layers = LayerWatch(probes.layers or LayerProbes(probes.ping), context, self._keep)
         self._line = asyncio.Lock()
         """Held by whatever loads or times the line: a ping during a speed test would blame the line for the test."""
+        self._tests = LineTests(context, plan, self._line, self._spool.history_held, options.open_door)
         self._stopped = asyncio.Event()
 
     def stop(self) -> None:
@@ -86,7 +99,10 @@ class Runner:
     async def run(self) -> None:
         """Measure until :meth:`stop`. Ends within five seconds of it."""
         await self._spool.open()
-        self._event(EventName.START, version=__version__)
+        self._tell(self._life.look_back())
+        if self._life.ended_badly:
+            await self._spool.flush()  # this run may end as badly before it has reported that
+        await self._life.begin()
         loops = (
             self._ping_for_ever,
             self._test_for_ever,
@@ -94,6 +110,7 @@ class Runner:
             self._flush_for_ever,
             self._report_for_ever,
             self._configure_for_ever,
+            self._account_for_ever,
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -110,9 +127,16 @@ class Runner:
         try:
             async with asyncio.timeout(STOP_LIMIT_S):
                 await self._try(self._send_last)
+                await self._try(self._close_door)
                 await self._spool.close()
+                await self._life.end()
         except TimeoutError:
             log.error("the disk did not take the last results in time")
+
+    async def _close_door(self) -> None:
+        door = self._tests.door()
+        if door is not None:
+            await door.close()
 
     async def _send_last(self) -> None:
         connected = self._link.present
@@ -143,21 +167,21 @@ class Runner:
         # From here on a grid of its own: agents that got their power back together do not ping together.
         due_s = clock.monotonic() + phase(self._options.seed, self._plan().ping_interval_s)
         while True:
-            await asyncio.sleep(max(0.0, due_s - clock.monotonic()))
+            await asyncio.sleep(self.layers.wait_s(due_s - clock.monotonic()))
             plan = self._plan()
             await self._ping_round(plan)
-            # A round that was held up does not bring two at once.
-            due_s += plan.ping_interval_s * max(1, -(-(clock.monotonic() - due_s) // plan.ping_interval_s))
+            # A round that was held up does not bring two at once, and one before its time leaves the grid as it is.
+            interval_s = await self._tests.ping_interval_s(plan)
+            late_s = clock.monotonic() - due_s + WAKES_EARLY_S
+            due_s += interval_s * max(0, -(-late_s // interval_s))
 
     async def _ping_round(self, plan: Plan) -> None:
-        async with self._line, asyncio.TaskGroup() as pings:
-            if not any(target.layer is Layer.GATEWAY for target in plan.targets):
-                self._keep(no_gateway(self._context))
-            for target in plan.targets:
-                pings.create_task(self._ping(target, plan.ping_count))
-
-    async def _ping(self, target: TargetConfiguration, count: int) -> None:
-        self._keep(await self._probes.ping(PingRequest(target, count=count), self._context))
+        refused = await self._tests.refuse_pings(plan)
+        if refused is not None:
+            self._keep(refused)
+            return
+        async with self._line:
+            await self.layers.round(plan)
 
     async def _test_for_ever(self) -> None:
         await self._rounds(
@@ -191,31 +215,28 @@ class Runner:
         return Rounds(work, self._context, self._done, self._options.seed, self._keep)
 
     async def _measure_speed(self, asked: Asked) -> Record:
-        plan = self._plan()
-        request = SpeedRequest(
-            plan.servers,
-            Trigger.SLOT,
-            max_duration_s=plan.speed_max_duration_s,
-            max_bytes=plan.speed_max_bytes,
-            full=plan.speed_full,
-            engine=plan.speed_engine,
-            on_busy=asked,
-        )
-        async with self._line:
-            return await self._probes.speed(request, self._context)
+        return await self._tests.speed(self._probes.speed, self._probes.check, asked, self._keep)
 
     async def _measure_floor(self, direction: Direction, asked: Asked) -> Record:
-        plan, probe = self._plan(), self._probes.check
+        probe = self._probes.check
         assert probe is not None
-        floor_bps = plan.floors[direction]
-        request = CheckRequest(plan.servers, Trigger.SLOT, floor_bps, direction, on_busy=asked)
-        async with self._line:
-            return await probe(request, self._context)
+        return await self._tests.check(probe, direction, asked)
+
+    async def _account_for_ever(self) -> None:
+        """Say how much of the month's data is used, and what it will come to."""
+        while True:
+            await asyncio.sleep(ACCOUNT_DELAY_S)
+            door = self._tests.door()
+            if door is not None:
+                usage = await door.usage(self._context.uplink.name)
+                self._event(EventName.DATA_USE, **usage.details())
+            await asyncio.sleep(ACCOUNT_INTERVAL_S - ACCOUNT_DELAY_S)
 
     async def _flush_for_ever(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_INTERVAL_S)
             await self._spool.flush_if_due()
+            self._tell(await self._life.tick())
 
     async def _report_for_ever(self) -> None:
         await report(self._link, self._spool, self._options.report_interval_s, self._options.rng)
@@ -249,6 +270,10 @@ class Runner:
             await asyncio.sleep(CONFIGURATION_LEAST_S)
             waited_s += CONFIGURATION_LEAST_S
 
+    def _tell(self, events: Sequence[Event]) -> None:
+        for name, details in events:
+            self._event(name, **details)
+
     def _event(self, name: EventName, **details: str | float | None) -> None:
         self._keep(EventRecord(**self._context.stamp(), event=name, details=dict(details)))
 
@@ -262,17 +287,3 @@ class Runner:
             # Whoever was shown the results has gone, or the log's disk is full: measuring goes on.
             self._on_record = None
             log.warning("results are no longer shown (%s), and kept as before", error.strerror)
-
-
-def no_gateway(context: ProbeContext) -> PingRecord:
-    """Return the finding of a box without a default route: it has no gateway to ping, and that is not silence."""
-    return PingRecord(
-        **context.stamp(),
-        target="gateway",
-        layer=Layer.GATEWAY,
-        host="default-route",
-        method=PingMethod.ICMP,
-        sent=0,
-        received=0,
-        failure=Failure(operation=Operation.CONNECT, code=FailureCode.NETWORK_UNREACHABLE),
-    )

@@ -1,8 +1,9 @@
 """Sending: takes batches from the spool, gives them to the collector, and does what the reply asks for."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from uuid import UUID
 
@@ -11,9 +12,10 @@ from pydantic import ValidationError
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.clock import Clock
 from linkbell_agent.collector_api import CollectorApi, HttpReply
-from linkbell_agent.describe import advice
+from linkbell_agent.describe import advice, unreachable
 from linkbell_agent.retry import Backoff, retry_after_s
 from linkbell_agent.spool import Spool, WaitingBatch
+from linkbell_agent.turns import Lane
 from linkbell_wire import PROTOCOL_VERSION
 from linkbell_wire.batch import AgentStatus, BatchHead, BatchReply
 from linkbell_wire.batch import Clock as WireClock
@@ -26,6 +28,9 @@ RECORDS_PATH = "/api/v1/records"
 REFUSED_WAIT_S = 900.0
 """How often an agent whose credential was refused asks again: an operator may have set things right."""
 
+
+LONGEST_PAUSE_S = 30.0
+DISK_WAIT_S = 30.0
 
 ENROL_AGAIN = "With a new join token: linkbell-agent enrol URL --token - --again. The running agent notices by itself."
 
@@ -84,10 +89,24 @@ def _reason(reply: HttpReply) -> str:
 
 
 class Sender:
-    """Empties the spool. ``config_etag`` is the newest the collector named."""
+    """Empties the spool. ``config_etag`` is the newest the collector named.
 
-    def __init__(
-        self, spool: Spool, api: CollectorApi, credential: str, clock: Clock, backoff: Backoff, *, batch_records: int
+    History is sent during at most ``max_share`` of the time: the line is there for the school, and a batch that took
+    long is followed by a long pause. What is new never pauses.
+    """
+
+    def __init__(  # noqa: PLR0913 - the last four are plain values
+        self,
+        spool: Spool,
+        api: CollectorApi,
+        credential: str,
+        clock: Clock,
+        backoff: Backoff,
+        *,
+        batch_records: int,
+        max_share: float = 1.0,
+        agent: str | None = None,
+        heard: Callable[[datetime], None] | None = None,
     ) -> None:
         self._spool = spool
         self._api = api
@@ -96,8 +115,12 @@ class Sender:
         self._backoff = backoff
         self._batch_records = batch_records
         self._limit = batch_records
+        self._agent = agent
+        self._heard = heard
+        self._pause_ratio = 1 / max_share - 1
         self._said = ""
         self._not_before_s = 0.0
+        self._history_not_before_s = 0.0
         self.config_etag: str | None = None
         self.refused = False
         """Whether the collector refuses this agent's credential; everything is kept meanwhile."""
@@ -107,18 +130,27 @@ class Sender:
         remaining_s = self._not_before_s - self._clock.monotonic()
         if remaining_s > 0:
             return remaining_s
-        while (batch := await self._spool.next_batch(self._limit)) is not None:
+        if self._agent is not None and not await self._spool.belong_to(self._agent):
+            return DISK_WAIT_S
+        while True:
+            pause_s = self._history_not_before_s - self._clock.monotonic()
+            batch = await self._spool.next_batch(self._limit, history=pause_s <= 0)
+            if batch is None:
+                return pause_s if pause_s > 0 and self._spool.history_waits else None
+            began_s = self._clock.monotonic()
             wait_s = await self._send(batch)
+            now_s = self._clock.monotonic()
             if wait_s is not None:
-                self._not_before_s = self._clock.monotonic() + wait_s
+                self._not_before_s = now_s + wait_s
                 return wait_s
-        return None
+            if batch.lane is not Lane.LIVE:
+                self._history_not_before_s = now_s + min(LONGEST_PAUSE_S, self._pause_ratio * (now_s - began_s))
 
     async def _send(self, batch: WaitingBatch) -> float | None:
         try:
             reply = await self._api.request("POST", RECORDS_PATH, self._headers, self._body(batch))
         except NetworkFailure as failure:
-            decision = Decision(Step.BACK_OFF, f"the collector cannot be reached ({failure})")
+            decision = Decision(Step.BACK_OFF, unreachable(failure.failure, self._clock.now().wall.date()))
         else:
             decision = decide(reply, len(batch.seqs), self._clock.now().wall.timestamp())
         self.refused = decision.step is Step.REFUSED
@@ -142,6 +174,8 @@ class Sender:
         # One more each time: what refused a large batch has not gone away.
         self._limit = min(self._batch_records, self._limit + 1)
         self.config_etag = reply.config_etag
+        if self._heard is not None:
+            self._heard(reply.server_time)
         if self._said:
             log.info("the collector takes results again")
         self._said = ""

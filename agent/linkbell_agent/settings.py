@@ -4,7 +4,6 @@ The only module of the agent that reads the environment. Every setting, with its
 below; ``docs/agent.md`` is held against this table by a test.
 """
 
-import difflib
 import ipaddress
 import json
 import os
@@ -19,8 +18,15 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from linkbell_wire import calendar, fields
-from linkbell_wire.configuration import MAX_TARGETS, SpeedServer, TargetConfiguration
-from linkbell_wire.words import Direction, Engine
+from linkbell_wire.configuration import (
+    MAX_NAMES,
+    MAX_PLATFORMS,
+    MAX_TARGETS,
+    PlatformConfiguration,
+    SpeedServer,
+    TargetConfiguration,
+)
+from linkbell_wire.words import BudgetProfile, Direction, Engine
 
 DEFAULT_FILE = Path("/etc/linkbell/agent.toml")
 ENVIRONMENT_PREFIX = "LINKBELL_AGENT_"
@@ -40,6 +46,8 @@ def _is_address(value: str) -> str:
 
 def _is_zone(value: str) -> str:
     # Imported late: most boxes are told their zone by the collector.
+    import difflib
+
     from linkbell_agent.schedule.calendar import find_zone, known_zones
 
     if find_zone(value) is None:
@@ -50,12 +58,23 @@ def _is_zone(value: str) -> str:
     return value
 
 
+def _is_network(value: str) -> str:
+    ipaddress.ip_network(value)
+    return value
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class TargetSettings(TargetConfiguration):
     """A target as the wire has it, but a key nobody knows is a mistake here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PlatformSettings(PlatformConfiguration):
+    """A platform as the wire has it, but a key nobody knows is a mistake here."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -83,6 +102,28 @@ class PingSettings(_Section):
 
     interval_s: float = Field(60.0, ge=10, le=86_400, description="Seconds from one round of pings to the next.")
     count: int = Field(10, ge=1, le=100, description="Packets to each target in a round.")
+
+
+class LayerSettings(_Section):
+    """What the verdict is decided from, besides pings."""
+
+    quick_interval_s: float = Field(
+        12.0, ge=5, le=60, description="Seconds from one round to the next while something looks wrong."
+    )
+    portal_url: fields.WebUrl = Field(
+        "http://connectivitycheck.gstatic.com/generate_204",
+        description="Page that answers 204 in the clear, to see whether a login page answers instead.",
+    )
+    dns_names: list[fields.Host] = Field(
+        default_factory=list,
+        max_length=MAX_NAMES,
+        description="Names to look up; else the collector's, and example.com.",
+    )
+    resolvers: list[Annotated[str, AfterValidator(_is_address)]] = Field(
+        default_factory=list,
+        max_length=MAX_NAMES,
+        description="Name servers to ask besides the box's own; they do not decide the verdict.",
+    )
 
 
 class SpeedSettings(_Section):
@@ -151,6 +192,40 @@ class CalendarSettings(_Section):
     )
 
 
+class BudgetSettings(_Section):
+    """How much of a month's data measuring may use."""
+
+    profile: BudgetProfile | None = Field(
+        None,
+        description="Kind of line: unmetered, metered, satellite; unset: metered if bytes are given, else unmetered.",
+    )
+    bytes_per_month: int | None = Field(
+        None, ge=10_000_000, le=10**13, description="Most bytes a month for all measuring; unset: what the profile has."
+    )
+    billing_day: int | None = Field(
+        None, ge=1, le=28, description="Day on which a month begins, in the school's time zone; unset: the first."
+    )
+
+
+class CourtesySettings(_Section):
+    """Waiting while others use the line."""
+
+    enabled: bool = Field(True, description="Whether tests wait while others use the line.")
+    busy_share: float = Field(
+        0.1, gt=0, le=1, description="Share of the line's last known speed that others may use without a test waiting."
+    )
+    busy_bps: float = Field(
+        256_000.0, ge=1000, le=1e12, description="Bits per second that others may always use without a test waiting."
+    )
+    look_s: float = Field(2.0, ge=0.5, le=30, description="Seconds of traffic that are looked at.")
+    wait_s: float = Field(
+        30.0, ge=0, le=600, description="Seconds a busy line is looked at again before a test is skipped."
+    )
+    skips: int = Field(
+        3, ge=0, le=1000, description="Tests skipped in a row, after which one runs anyway and is marked."
+    )
+
+
 class ReportSettings(_Section):
     """Sending to the collector."""
 
@@ -161,6 +236,12 @@ class ReportSettings(_Section):
         description="Seconds a ping may wait to be reported with others; anything rarer goes at once.",
     )
     batch_records: int = Field(60, ge=1, le=1000, description="Most records in one report.")
+    max_share: float = Field(
+        0.5,
+        ge=0.01,
+        le=1,
+        description="Largest share of the time in which history is sent after an outage; the line is the school's.",
+    )
 
 
 class SpoolSettings(_Section):
@@ -189,11 +270,24 @@ class Settings(_Section):
     targets: list[TargetSettings] = Field(
         default_factory=list, max_length=MAX_TARGETS, description="Targets to ping, where the collector gives no list."
     )
+    platforms: list[PlatformSettings] = Field(
+        default_factory=list,
+        max_length=MAX_PLATFORMS,
+        description="Web platforms of the school, fetched every round, where the collector gives no list.",
+    )
+    allow_private: list[Annotated[str, AfterValidator(_is_network)]] = Field(
+        default_factory=list,
+        max_length=32,
+        description="Private networks the collector may name targets in, besides the box's own.",
+    )
     uplink: UplinkSettings = Field(default_factory=UplinkSettings, description="The way out that is measured.")
     ping: PingSettings = Field(default_factory=PingSettings, description="Pings.")
+    layers: LayerSettings = Field(default_factory=LayerSettings, description="What the verdict is decided from.")
     speed: SpeedSettings = Field(default_factory=SpeedSettings, description="Full speed tests.")
     check: CheckSettings = Field(default_factory=CheckSettings, description="Floor checks.")
     calendar: CalendarSettings = Field(default_factory=CalendarSettings, description="When the school is open.")
+    budget: BudgetSettings = Field(default_factory=BudgetSettings, description="A month's data.")
+    courtesy: CourtesySettings = Field(default_factory=CourtesySettings, description="Giving way to others.")
     report: ReportSettings = Field(default_factory=ReportSettings, description="Sending to the collector.")
     spool: SpoolSettings = Field(default_factory=SpoolSettings, description="Keeping what is not acknowledged.")
 
@@ -334,6 +428,8 @@ def _put(tree: dict[str, Any], key: str, value: str) -> None:
 
 def nearest(key: str, known: Sequence[str] | Mapping[str, object] | set[str]) -> str:
     """Return " Did you mean …?" for the known key most like ``key``, or nothing."""
+    import difflib  # only for somebody who has mistyped
+
     close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     return f" Did you mean {close[0]}?" if close else ""
 
@@ -369,5 +465,9 @@ def _nearest_in_section(location: Sequence[str]) -> str:
 
 
 def _nearest_in_list(model: type[BaseModel], part: str, name: str) -> str:
-    items: dict[str, type[BaseModel]] = {"targets": TargetSettings, "servers": ServerSettings}
+    items: dict[str, type[BaseModel]] = {
+        "targets": TargetSettings,
+        "platforms": PlatformSettings,
+        "servers": ServerSettings,
+    }
     return nearest(name, list(items.get(part, model).model_fields))

@@ -4,11 +4,17 @@ Synchronous, and used from one thread. A file that cannot be read is set aside, 
 to start.
 """
 
+import contextlib
+import logging
 import os
 import sqlite3
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
@@ -17,17 +23,30 @@ CREATE TABLE IF NOT EXISTS records (
     seq INTEGER NOT NULL,
     worth INTEGER NOT NULL,
     body TEXT NOT NULL,
+    checksum INTEGER,
     UNIQUE (stream, seq)
 );
 CREATE INDEX IF NOT EXISTS records_by_worth ON records (worth, id);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS owner (agent TEXT NOT NULL);
 """
-_FORMAT = 1
+_FROM_FORMAT_1 = """
+BEGIN;
+ALTER TABLE records ADD COLUMN checksum INTEGER;
+CREATE TABLE owner (agent TEXT NOT NULL);
+PRAGMA user_version = 2;
+COMMIT;
+"""
+_FORMAT = 2
 _WAL_BYTES = 1 << 20
 
 
 class SpoolFileError(Exception):
     """The file cannot be used now: disk full, read-only, gone. What was in it before is still there."""
+
+
+class SpoolDamagedError(SpoolFileError):
+    """The file turned out to be damaged while in use: opened anew, it is looked through and set aside."""
 
 
 class _DamagedError(Exception):
@@ -56,21 +75,57 @@ class SpoolFile:
     """Records that survive a power cut. ``set_aside`` names an unreadable predecessor, if one was found at opening.
 
     ``counters`` live as long as the installation. Opening raises :class:`SpoolFileError`.
+
+    What was settled in order of ``id`` is at first only passed over, and deleted by the thousand: row by row it would
+    cost the flash ten times as much. After a kill it is sent again, which is harmless.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.set_aside: Path | None = None
+        self._passed_id = 0
+        self.passed = 0
+        """How many records are settled and still in the file."""
         try:
             try:
                 self._database = self._open()
             except _DamagedError as damage:
                 self.set_aside = self._move_away(damage.suffix)
                 self._database = self._open()
-            self._length = int(self._database.execute("SELECT count(*) FROM records").fetchone()[0])
-            self.counters: dict[str, int] = dict(self._database.execute("SELECT name, value FROM counters"))
+            self._look()
         except (sqlite3.Error, OSError, _DamagedError) as error:
             raise SpoolFileError(str(error)) from error
+
+    def _look(self) -> None:
+        self._length = int(self._database.execute("SELECT count(*) FROM records").fetchone()[0])
+        self.counters: dict[str, int] = dict(self._database.execute("SELECT name, value FROM counters"))
+        row = self._database.execute("SELECT agent FROM owner").fetchone()
+        self.owner: str | None = None if row is None else str(row[0])
+        """The agent whose records these are; None before it has enrolled."""
+
+    def hand_over(self, agent: str) -> Path | None:
+        """Belong to ``agent`` from now on. What waits for another one is set aside; returns where, None if nothing is.
+
+        Records of before the first enrolment are the first agent's. Raises :class:`SpoolFileError`.
+        """
+        if self.owner == agent:
+            return None
+        moved = None
+        self.forget_passed()
+        try:
+            if self.owner is not None and self._length:
+                self._database.close()
+                moved = self._move_away(f"of-{self.owner}")
+                self._database = self._open()
+            with self._transaction() as database:
+                if self.owner is not None:
+                    database.execute("DELETE FROM counters")  # another agent's
+                database.execute("DELETE FROM owner")
+                database.execute("INSERT INTO owner VALUES (?)", (agent,))
+            self._look()
+        except (sqlite3.Error, OSError, _DamagedError) as error:
+            raise SpoolFileError(str(error)) from error
+        return moved
 
     def _open(self) -> sqlite3.Connection:
         # Made by us and not by SQLite: its companions take over the mode, and records are nobody else's business.
@@ -106,10 +161,11 @@ class SpoolFile:
         Past ``keep_at_most`` in all, the least worth go, oldest first, and are counted as ``dropped``. Returns how
         many went. Raises :class:`SpoolFileError`.
         """
+        self.forget_passed()  # what is settled is not to be counted as dropped
         with self._transaction() as database:
             added = database.executemany(
-                "INSERT OR IGNORE INTO records (stream, seq, worth, body) VALUES (?, ?, ?, ?)",
-                [(record.stream, record.seq, record.worth, record.body) for record in records],
+                "INSERT OR IGNORE INTO records (stream, seq, worth, body, checksum) VALUES (?, ?, ?, ?, ?)",
+                [(record.stream, record.seq, record.worth, record.body, _checksum(record)) for record in records],
             ).rowcount
             excess = max(0, self._length + added - keep_at_most)
             if excess:
@@ -118,21 +174,67 @@ class SpoolFile:
                 )
                 _add(database, "dropped", excess)
         self._length += added - excess
-        self._count("dropped", excess)
+        if excess:
+            self.counters["dropped"] = self.counters.get("dropped", 0) + excess
         return excess
 
-    def oldest(self, limit: int, after_id: int = 0) -> list[StoredRecord]:
-        """Return the first waiting records past ``after_id``, all of one stream. Raises :class:`SpoolFileError`."""
+    def oldest(self, limit: int) -> list[StoredRecord]:
+        """Return the first records not passed yet, all of one stream. Raises :class:`SpoolFileError`."""
+        return self._of_one_stream("id > ? ORDER BY id LIMIT ?", self._passed_id, limit)
+
+    def newest(self, limit: int) -> list[StoredRecord]:
+        """Return the last records, all of one stream. Raises :class:`SpoolFileError`."""
+        return self._of_one_stream("id > ? ORDER BY id DESC LIMIT ?", self._passed_id, limit)[::-1]
+
+    def newest_of_worth(self, limit: int) -> list[StoredRecord]:
+        """Return the records worth most, of those the newest, all of one stream. Raises :class:`SpoolFileError`."""
+        newest = self._of_one_stream(
+            "worth > 0 AND id > ? ORDER BY worth DESC, id DESC LIMIT ?", self._passed_id, limit
+        )
+        return newest[::-1]
+
+    def _of_one_stream(self, condition: str, *values: int) -> list[StoredRecord]:
+        """Return the rows up to where the stream changes: to filter by stream might read all of a long table."""
         try:
-            # "+stream" keeps SQLite from collecting and sorting the whole stream by way of the unique index.
             rows = self._database.execute(
-                "SELECT stream, seq, worth, body, id FROM records WHERE id > ? AND +stream ="
-                " (SELECT stream FROM records WHERE id > ? ORDER BY id LIMIT 1) ORDER BY id LIMIT ?",
-                (after_id, after_id, limit),
-            )
-            return [StoredRecord(*row) for row in rows]
+                "SELECT CAST(stream AS BLOB), seq, worth, CAST(body AS BLOB), id, checksum"  # noqa: S608 - constants
+                f" FROM records WHERE {condition}",
+                values,
+            ).fetchall()
         except sqlite3.Error as error:
-            raise SpoolFileError(str(error)) from error
+            raise _translated(error) from error
+        read = [(row[4], _whole(*row)) for row in rows]
+        self._give_up([row_id for row_id, record in read if record is None])
+        whole = [record for _, record in read if record is not None]
+        return list(takewhile(lambda record: record.stream == whole[0].stream, whole))
+
+    def _give_up(self, broken: Sequence[int]) -> None:
+        """Delete rows whose content a bad card has changed, and count them: one would spoil every batch it is in."""
+        if not broken:
+            return
+        log.error("%d results in the spool are no longer what was written there: they are given up", len(broken))
+        try:
+            with self._transaction() as database:
+                database.executemany("DELETE FROM records WHERE id = ?", [(row_id,) for row_id in broken])
+                _add(database, "dropped", len(broken))
+        except SpoolFileError:
+            return  # not now; they are left out every time they are read
+        self._length -= len(broken)
+        self.counters["dropped"] = self.counters.get("dropped", 0) + len(broken)
+
+    def pass_over(self, through_id: int, count: int) -> None:
+        """Forget in memory what :meth:`oldest` gave: ``count`` records, the last of them ``through_id``."""
+        self._passed_id = max(self._passed_id, through_id)
+        self.passed += count
+
+    def forget_passed(self) -> None:
+        """Delete what was passed over. Raises :class:`SpoolFileError`; it stays passed over then."""
+        if not self.passed:
+            return
+        with self._transaction() as database:
+            gone = database.execute("DELETE FROM records WHERE id <= ?", (self._passed_id,)).rowcount
+        self._length -= gone
+        self._passed_id = self.passed = 0
 
     def delete(self, stream: str, seqs: Sequence[int]) -> None:
         """Forget settled records. Raises :class:`SpoolFileError`."""
@@ -143,20 +245,19 @@ class SpoolFile:
         self._length -= gone
 
     def add_to_counter(self, name: str, amount: int) -> None:
-        """Add to a counter that lives as long as the installation. Raises :class:`SpoolFileError`."""
+        """Add on disk to a counter that lives as long as the installation. Raises :class:`SpoolFileError`.
+
+        Whoever calls adds to ``counters`` as well, at the moment from which it is to be seen.
+        """
         with self._transaction() as database:
             _add(database, name, amount)
-        self._count(name, amount)
 
     def __len__(self) -> int:
-        return self._length
+        return max(0, self._length - self.passed)
 
     def close(self) -> None:
         """Close the file; everything stored stays."""
         self._database.close()
-
-    def _count(self, name: str, amount: int) -> None:
-        self.counters[name] = self.counters.get(name, 0) + amount
 
     def _transaction(self) -> "_Transaction":
         return _Transaction(self._database)
@@ -172,7 +273,7 @@ class _Transaction:
         try:
             self._database.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            raise SpoolFileError(str(error)) from error
+            raise _translated(error) from error
         return self._database
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -183,9 +284,10 @@ class _Transaction:
             error = failure
         if error is not None:
             if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
+                with contextlib.suppress(sqlite3.Error):  # a damaged file may refuse even that
+                    self._database.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):
-                raise SpoolFileError(str(error)) from error
+                raise _translated(error) from error
 
 
 def _prepare(database: sqlite3.Connection) -> None:
@@ -196,12 +298,32 @@ def _prepare(database: sqlite3.Connection) -> None:
     if database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
         raise _DamagedError
     version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version == 1:
+        database.executescript(_FROM_FORMAT_1)
+        version = 2
     if version not in (0, _FORMAT):
         # A newer version's, after a step back: it may take up again what is in it.
         raise _DamagedError(f"format-{version}")
     if version == 0:
         database.executescript(_SCHEMA)
         database.execute(f"PRAGMA user_version = {_FORMAT}")
+
+
+def _checksum(record: StoredRecord) -> int:
+    return zlib.crc32(f"{record.stream}/{record.seq}/{record.body}".encode())
+
+
+def _whole(
+    stream: object, seq: object, worth: object, body: object, row_id: int, checksum: object
+) -> StoredRecord | None:
+    """Return a row as a record, None if it is not what was written. One of format 1 has no checksum."""
+    if not (isinstance(stream, bytes) and isinstance(seq, int) and isinstance(worth, int) and isinstance(body, bytes)):
+        return None
+    try:
+        record = StoredRecord(stream.decode(), seq, worth, body.decode(), row_id)
+    except UnicodeDecodeError:
+        return None
+    return record if checksum is None or checksum == _checksum(record) else None
 
 
 def _add(database: sqlite3.Connection, name: str, amount: int) -> None:
@@ -211,8 +333,22 @@ def _add(database: sqlite3.Connection, name: str, amount: int) -> None:
     )
 
 
-_TROUBLE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_BUSY", "SQLITE_IOERR")
+_TROUBLE = (
+    "SQLITE_FULL",
+    "SQLITE_NOMEM",
+    "SQLITE_LOCKED",
+    "SQLITE_READONLY",
+    "SQLITE_CANTOPEN",
+    "SQLITE_PERM",
+    "SQLITE_BUSY",
+    "SQLITE_IOERR",
+)
 _BAD_SECTOR = ("SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS")
+
+
+def _translated(error: sqlite3.Error) -> SpoolFileError:
+    damaged = isinstance(error, sqlite3.DatabaseError) and _is_damage(error)
+    return SpoolDamagedError(str(error)) if damaged else SpoolFileError(str(error))
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -116,3 +116,29 @@ def event_record(name: EventName = EventName.START) -> EventRecord:
 def unzip(body: bytes) -> Any:
     """Return what a gzip body says."""
     return json.loads(gzip.decompress(body))
+
+
+class BootingClock(ToldClock):
+    """The clocks of a box that is booted and whose wall clock is set, when told to."""
+
+    def __init__(self, boot_id: str, wall: datetime = START, *, is_synced: bool | None = True) -> None:
+        super().__init__(wall, is_synced=is_synced)
+        self._boot_id = boot_id
+        self._booted_at_s = 0.0
+
+    @property
+    def boot_id(self) -> str:
+        return self._boot_id
+
+    def now(self) -> Moment:
+        return Moment(super().now().wall, self.elapsed_s - self._booted_at_s)
+
+    def step(self, offset: timedelta, *, synced: bool) -> None:
+        """Set the wall clock ``offset`` ahead."""
+        self.wall += offset
+        self.is_synced = synced
+
+    def boot(self, boot_id: str, wall: datetime, *, synced: bool = True) -> None:
+        """Start anew, the wall clock showing ``wall``."""
+        self._boot_id, self._booted_at_s = boot_id, self.elapsed_s
+        self.step(wall - super().now().wall, synced=synced)

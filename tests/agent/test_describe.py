@@ -5,9 +5,21 @@ from typing import Any
 
 import pytest
 
-from linkbell_agent.describe import explain
-from linkbell_wire.records import SpeedRecord, SpeedResult
-from linkbell_wire.words import DeviceLimit, Engine, Grade, LimitedBy, Stop, Trigger
+from linkbell_agent.describe import describe, explain
+from linkbell_wire.failures import FailureCode, Operation
+from linkbell_wire.records import Record, SpeedRecord, SpeedResult, VerdictRecord
+from linkbell_wire.words import (
+    DeviceLimit,
+    Engine,
+    Grade,
+    Layer,
+    LimitedBy,
+    NeighbourState,
+    Stop,
+    Trigger,
+    VerdictState,
+)
+from tests.agent.layers.records import STAMP, dns, http, ping
 
 
 def record(result: dict[str, Any] | None = None, **more: Any) -> SpeedRecord:
@@ -70,3 +82,36 @@ def test_every_grade_has_words(grade: Grade) -> None:
 def test_every_limit_of_the_box_has_words(cause: DeviceLimit) -> None:
     (line,) = explain(record({"limited_by": LimitedBy.DEVICE, "device_limit": cause}))
     assert line.startswith("download: this box was the limit, not the line: ")
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (ping(Layer.GATEWAY, lost=10), "ping   gateway        DOWN   no reply from 192.0.2.1: 10 × timeout (icmp)"),
+        (
+            ping(Layer.GATEWAY, lost=10, neighbour=NeighbourState.ANSWERS),
+            "ping   gateway        up     answers ARP and no pings (192.0.2.1)",
+        ),
+        (dns(), "dns    resolver       up     20.0 ms, example.kz (198.51.100.53)"),
+        (
+            dns(FailureCode.DNS_TIMEOUT, None, "system"),
+            "dns    system         DOWN   example.kz: resolve: dns timeout (the system's resolver)",
+        ),
+        (http(), "http   platform       up     –, status 200 (https://platform.example/)"),
+        (
+            http(code=FailureCode.HTTP_STATUS, status=503),
+            "http   platform       DOWN   http request: http status, status 503 (https://platform.example/)",
+        ),
+        (
+            http(code=FailureCode.TIMEOUT, operation=Operation.CONNECT, status=None),
+            "http   platform       DOWN   connect: timeout (https://platform.example/)",
+        ),
+    ],
+)
+def test_a_layers_record_is_one_line(shown: Record, expected: str) -> None:
+    assert describe(shown) == expected
+
+
+@pytest.mark.parametrize("verdict", VerdictState)
+def test_every_verdict_has_words(verdict: VerdictState) -> None:
+    assert describe(VerdictRecord(**STAMP, verdict=verdict)).startswith(f"now    {verdict}")

@@ -1,20 +1,21 @@
 """The tie to the collector follows the identity on disk, and lets go of what it replaces."""
 
+import asyncio
 import random
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from pydantic import SecretStr
 
 from linkbell_agent.configuration import ConfigurationKeeper
 from linkbell_agent.identity import IDENTITY_FILE, Identity, write_identity
-from linkbell_agent.link import CollectorLink, Connected
+from linkbell_agent.link import CollectorLink, Connected, report
 from linkbell_agent.retry import Backoff
 from linkbell_agent.sender import Sender
 from linkbell_agent.spool import Limits, Spool
 from linkbell_agent.spool_file import SpoolFile
-from tests.agent.fakes import BOOT, ToldClock, ToldCollector
+from tests.agent.fakes import BOOT, ToldClock, ToldCollector, event_record, ping_record, reply
 
 
 class Connection:
@@ -83,3 +84,38 @@ async def test_a_damaged_or_vanished_identity_leaves_what_works(
     else:
         (tmp_path / IDENTITY_FILE).write_text(damage)
     assert link.refresh() is first
+
+
+class Late(random.Random):
+    """Draws the longest wait there is."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+async def test_the_first_report_waits_a_random_while_and_a_wait_asked_for_holds_for_every_stream(
+    tmp_path: Path,
+) -> None:
+    before = Spool(lambda: SpoolFile(tmp_path / "spool.db"), uuid4(), ToldClock(), Limits())
+    before.append(ping_record())
+    await before.close()
+    spool = Spool(lambda: SpoolFile(tmp_path / "spool.db"), uuid4(), ToldClock(), Limits())
+    await spool.open()
+    spool.append(ping_record())
+    collector = ToldCollector(reply(503, retry_after="3600"))
+
+    def connect(identity: Identity) -> Connected:
+        sender = Sender(spool, collector, "lbc_x", ToldClock(), Backoff(random.Random(1)), batch_records=60)
+        return Connected(identity, sender, ConfigurationKeeper(collector, "lbc_x", tmp_path), [])
+
+    enrol(tmp_path, "first")
+    reporting = asyncio.create_task(report(CollectorLink(tmp_path, connect), spool, 1.5, Late()))
+    await asyncio.sleep(0.25)
+    assert collector.requests == [], "boxes that got their power back together do not report together"
+    await asyncio.sleep(0.75)
+    assert len(collector.requests) == 1
+    spool.append(event_record())
+    await asyncio.sleep(0.5)
+    assert (len(collector.requests), spool.waiting) == (1, 3), "neither history nor an event is sent meanwhile"
+    reporting.cancel()
+    await spool.close()

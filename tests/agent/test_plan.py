@@ -19,7 +19,9 @@ from linkbell_wire.configuration import (
     AgentConfiguration,
     CalendarConfiguration,
     CheckConfiguration,
+    DnsConfiguration,
     PingConfiguration,
+    PlatformConfiguration,
     SchoolConfiguration,
     SpeedConfiguration,
     SpeedServer,
@@ -207,3 +209,97 @@ def test_full_tests_have_a_timetable_unless_they_are_off() -> None:
     assert table is not None
     assert table.per_day == 5
     assert plan(speed={"enabled": False}).timetable(Kind.SPEED) is None
+
+
+# --- layers, and which addresses may be talked to
+
+
+def test_the_layers_beside_pings_are_found_by_the_box_itself() -> None:
+    here = Surroundings(
+        "192.168.1.1", ["127.0.0.53", "192.168.1.1", "198.51.100.53"], "https://c.example", ["192.168.1.0/24"]
+    )
+    layers = plan(here).layers
+    assert layers.gateway == "192.168.1.1"
+    assert layers.resolvers == ("192.168.1.1", "198.51.100.53")
+    assert layers.local_resolvers == {"192.168.1.1"}
+    assert layers.names == ("c.example", "example.com")
+    assert (layers.collector, layers.portal_url) == (
+        "https://c.example",
+        "http://connectivitycheck.gstatic.com/generate_204",
+    )
+    assert layers.discovers_isp
+
+
+def test_a_collector_without_a_name_is_not_looked_up() -> None:
+    for collector in ("http://192.0.2.7:8470", "http://localhost:8470", None):
+        assert plan(Surroundings(None, [], collector)).layers.names == ("example.com",)
+
+
+def test_a_box_told_to_ask_nothing_by_itself_asks_nothing() -> None:
+    layers = plan(default_targets=False).layers
+    assert (layers.collector, layers.portal_url, layers.names, layers.discovers_isp) == (None, None, (), False)
+    told = plan(default_targets=False, layers={"portal_url": "http://p.example/204", "dns_names": ["a.example"]}).layers
+    assert (told.portal_url, told.names) == ("http://p.example/204", ("a.example",))
+
+
+def test_the_collectors_layers_replace_the_local_ones() -> None:
+    local: dict[str, Any] = {
+        "platforms": [{"name": "a", "url": "https://a.example/"}],
+        "layers": {"resolvers": ["9.9.9.9"]},
+    }
+    assert [one.name for one in plan(**local).layers.platforms] == ["a"]
+    assert plan(**local).layers.given == ("9.9.9.9",)
+    remote = AgentConfiguration(
+        platforms=[PlatformConfiguration(name="b", url="https://b.example/")],
+        dns=DnsConfiguration(names=["b.example"], resolvers=["8.8.8.8", "192.0.2.53"]),
+        portal_url="http://b.example/204",
+    )
+    layers = plan(remote=remote, **local).layers
+    assert [one.name for one in layers.platforms] == ["b"]
+    assert (layers.names, layers.given, layers.portal_url) == (("b.example",), ("8.8.8.8",), "http://b.example/204")
+
+
+def test_a_target_on_the_providers_layer_is_enough_of_one() -> None:
+    mine = TargetSettings(name="mine", layer=Layer.ISP, host="198.51.100.1")
+    assert not plan(targets=[mine]).layers.discovers_isp
+
+
+def test_what_the_collector_names_is_not_permitted_for_that() -> None:
+    remote = AgentConfiguration(
+        targets=[Target(name="x", layer=Layer.DOMESTIC, host="10.9.9.9")],
+        platforms=[PlatformConfiguration(name="b", url="https://10.9.9.8/")],
+        dns=DnsConfiguration(names=["b.example"], resolvers=["10.9.9.7"]),
+        portal_url="http://10.9.9.6/204",
+        speed=SpeedConfiguration(servers=[SpeedServer(url="ws://10.9.9.5")]),
+    )
+    permitted = plan(Surroundings(None, [], None), remote).permit
+    assert permitted is not None
+    for last in range(5, 10):
+        assert not permitted.allows(f"10.9.9.{last}", f"10.9.9.{last}")
+
+
+def test_what_this_box_was_told_and_what_it_found_is_permitted() -> None:
+    here = Surroundings("172.16.0.1", ["172.16.0.2"], "http://10.0.0.5:8470", ["192.168.1.0/24"])
+    told = plan(
+        here,
+        allow_private=["10.1.0.0/16"],
+        targets=[TargetSettings(name="t", layer=Layer.DOMESTIC, host="10.2.0.1")],
+        platforms=[{"name": "p", "url": "https://intranet.example/"}],
+        speed={"servers": [{"url": "ws://measure.example"}]},
+        layers={"resolvers": ["10.3.0.1"]},
+    ).permit
+    assert told is not None
+    for address in ("172.16.0.1", "172.16.0.2", "192.168.1.9", "10.1.2.3", "10.3.0.1"):
+        assert told.allows(address), address
+    for host in ("10.0.0.5", "10.2.0.1", "intranet.example", "measure.example"):
+        assert told.allows("10.200.0.1", host), host
+    assert not told.allows("10.200.0.1", "other.example")
+
+
+def test_an_answer_from_the_schools_own_network_is_no_answer_for_a_public_name() -> None:
+    here = Surroundings("192.168.1.1", ["192.168.1.1"], "https://c.example", ["192.168.1.0/24"])
+    expected = plan(here, allow_private=["10.1.0.0/16"]).layers.expected
+    assert expected is not None
+    assert not expected.allows("192.168.1.1", "example.com")
+    assert expected.allows("10.1.0.1", "example.com")
+    assert expected.allows("192.168.1.7", "c.example")

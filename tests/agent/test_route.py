@@ -58,6 +58,15 @@ def test_name_servers_are_read_in_order(file: str, expected: list[str]) -> None:
     assert nameservers(DATA / file) == expected
 
 
+def test_behind_a_forwarder_on_the_box_itself_are_those_it_asks(tmp_path: Path) -> None:
+    own, behind = tmp_path / "resolv.conf", tmp_path / "behind.conf"
+    own.write_text("nameserver 127.0.0.53\n", encoding="ascii")
+    behind.write_text("nameserver 192.0.2.53\nnameserver 127.0.0.53\n", encoding="ascii")
+    assert nameservers(own, behind) == ["127.0.0.53", "192.0.2.53"]
+    own.write_text("nameserver 127.0.0.53\nnameserver 192.0.2.1\n", encoding="ascii")
+    assert nameservers(own, behind) == ["127.0.0.53", "192.0.2.1"]
+
+
 def test_a_box_without_these_files_has_neither_gateway_nor_name_server(tmp_path: Path) -> None:
     assert default_gateways(tmp_path / "route", tmp_path / "ipv6_route") == []
     assert nameservers(tmp_path / "resolv.conf") == []

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -206,3 +207,15 @@ async def test_after_a_halving_batches_grow_slowly(spool: Spool) -> None:
     sender, collector = make_sender(spool, reply(413), *[settle_all] * 4)
     await sender.send_waiting()
     assert [len(body["records"]) for *_, body in collector.requests] == [20, 10, 10]
+
+
+async def test_a_box_that_believes_it_is_1970_says_that_its_clock_is_the_trouble(
+    spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool.append(ping_record())
+    failure = NetworkFailure(Operation.TLS_HANDSHAKE, FailureCode.TLS_CERTIFICATE_NOT_YET_VALID)
+    clock = ToldClock(datetime(1970, 1, 1, 0, 5, tzinfo=UTC))
+    sender, _ = make_sender(spool, failure, clock=clock)
+    await sender.send_waiting()
+    assert "this box believes it is 1 January 1970" in caplog.text
+    assert "its clock is wrong" in caplog.text

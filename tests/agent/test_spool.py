@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from linkbell_agent.spool import Limits, Spool, worth
-from linkbell_agent.spool_file import SpoolFile, SpoolFileError, StoredRecord
+from linkbell_agent.spool_file import SpoolFile, SpoolFileError, StoredRecord, _Transaction
 from linkbell_wire.records import RECORD_ADAPTER
 from linkbell_wire.words import EventName, RecordKind
 from tests.agent.fakes import ToldClock, event_record, ping_record
@@ -55,14 +55,14 @@ def sizes_and_times(folder: Path) -> dict[str, tuple[int, int]]:
     return {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.iterdir()}
 
 
-async def test_records_are_numbered_from_zero_and_come_out_in_order(tmp_path: Path) -> None:
+async def test_records_are_numbered_from_zero_and_the_newest_come_out_first_in_order(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     assert [spool.append(ping_record()).seq for _ in range(5)] == [0, 1, 2, 3, 4]
     batch = await spool.next_batch(3)
     assert batch is not None
     assert batch.stream == str(STREAM)
-    assert batch.seqs == (0, 1, 2)
-    assert [RECORD_ADAPTER.validate_json(body).seq for body in batch.bodies] == [0, 1, 2]
+    assert batch.seqs == (2, 3, 4)
+    assert [RECORD_ADAPTER.validate_json(body).seq for body in batch.bodies] == [2, 3, 4]
 
 
 async def test_a_batch_stays_until_it_is_settled(tmp_path: Path) -> None:
@@ -102,7 +102,6 @@ async def test_what_waits_ten_minutes_goes_to_disk_and_keeps_its_number(tmp_path
     clock.advance(1)
     await spool.flush_if_due()
     assert len(on_disk(tmp_path)) == 1
-    spool.append(event_record())
     batch = await spool.next_batch(10)
     assert batch is not None
     assert (batch.stream, batch.seqs) == (str(STREAM), (0,))
@@ -129,13 +128,13 @@ async def test_a_restart_keeps_stream_and_number_of_what_waited_and_begins_a_new
     assert await after.open()
     after.append(event_record())
     assert after.waiting == 4
-    old = await after.next_batch(10)
-    assert old is not None
-    assert (old.stream, old.seqs) == (str(STREAM), (0, 1, 2))
-    await after.settle(old, rejected=0)
     new = await after.next_batch(10)
     assert new is not None
     assert (new.stream, new.seqs) == (str(other), (0,))
+    await after.settle(new, rejected=0)
+    old = await after.next_batch(10)
+    assert old is not None
+    assert (old.stream, old.seqs) == (str(STREAM), (0, 1, 2))
 
 
 def test_kill_after_a_flush_loses_nothing(tmp_path: Path) -> None:
@@ -317,10 +316,10 @@ class ReadOnlyFile(SpoolFile):
 
     read_only = False
 
-    def delete(self, stream: str, seqs: Sequence[int]) -> None:
+    def _transaction(self) -> _Transaction:
         if self.read_only:
             raise SpoolFileError("attempt to write a readonly database")
-        super().delete(stream, seqs)
+        return super()._transaction()
 
 
 async def test_a_disk_that_turned_read_only_lets_each_record_out_once(tmp_path: Path) -> None:
@@ -336,7 +335,7 @@ async def test_a_disk_that_turned_read_only_lets_each_record_out_once(tmp_path: 
     while (batch := await spool.next_batch(2)) is not None:
         sent += batch.seqs
         await spool.settle(batch, rejected=0)
-    assert sent == [0, 1, 2, 3, 4, 5]
+    assert sent == [5, 0, 1, 2, 3, 4]
     assert spool.waiting == 0
     file.read_only = False
     await spool.flush_if_due()
@@ -387,7 +386,7 @@ async def test_a_stop_in_the_middle_of_forgetting_keeps_the_rest(tmp_path: Path)
     await asyncio.gather(settling, return_exceptions=True)
     spool.append(event_record())
     await spool.close()
-    assert [record.seq for record in on_disk(tmp_path)] == list(range(4, 11))
+    assert [record.seq for record in on_disk(tmp_path)] == [*range(6), 10]
 
 
 async def test_what_is_settled_while_it_is_being_written_does_not_stay_on_disk(tmp_path: Path) -> None:

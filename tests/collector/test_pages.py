@@ -172,6 +172,7 @@ async def test_a_wrong_method_is_answered_with_the_right_ones(site: Site) -> Non
 
 async def test_health_and_readiness_are_told(site: Site) -> None:
     assert (await site.get("/healthz")).json == {"status": "ok"}
+    assert (await site.get("/generate_204")).status == 204
     assert (await site.get("/readyz")).json == {"status": "ready"}
 
 

@@ -6,16 +6,22 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
 
+from linkbell_agent.app import enrol_with
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.collector_api import HttpCollectorApi
+from linkbell_agent.describe import unreachable
+from linkbell_agent.enrolment import EnrolmentError
+from linkbell_agent.settings import Settings
 from linkbell_collector.measure.app import MeasurementServer
 from linkbell_collector.measure.app import build as build_measure
 from linkbell_collector.measure.settings import MeasureSettings
+from linkbell_wire.enrolment import EnrolRequest
 from linkbell_wire.failures import FailureCode
 
 
@@ -84,3 +90,31 @@ async def test_reports_go_over_tls_to_a_trusted_collector_only(
         reply = await trusted.request("GET", "/healthz", {})
         trusted.close()
         assert reply.status == 200
+
+
+@pytest.mark.parametrize(
+    ("from_days", "to_days", "code", "words"),
+    [
+        (100, 200, FailureCode.TLS_CERTIFICATE_NOT_YET_VALID, "its clock is wrong"),
+        (-200, -100, FailureCode.TLS_CERTIFICATE_EXPIRED, "If the date is wrong, set the clock"),
+    ],
+)
+async def test_a_clock_that_disagrees_with_a_certificate_is_named_as_the_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_days: int, to_days: int, code: FailureCode, words: str
+) -> None:
+    issuer = trustme.CA()
+    issuer.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    today = datetime.now(UTC)
+    issuer.issue_cert(
+        "127.0.0.1", not_before=today + timedelta(days=from_days), not_after=today + timedelta(days=to_days)
+    ).private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    async with measuring_over_tls(tmp_path / "authority.pem") as server:
+        with pytest.raises(NetworkFailure) as caught:
+            await HttpCollectorApi(f"https://127.0.0.1:{server.port}").request("GET", "/healthz", {})
+        failure = caught.value.failure
+        assert failure.code is code
+        assert words in unreachable(failure, today.date())
+        request = EnrolRequest(token="lbj_0123456789abcdef")
+        with pytest.raises(EnrolmentError, match=r"run date.*The token is not used up"):
+            await enrol_with(Settings(state=tmp_path), f"https://127.0.0.1:{server.port}", request, again=False)

@@ -9,7 +9,7 @@ import pytest
 
 from linkbell_wire.words import Direction
 from tests.linkbed.bed import Bed, linkbed, why_not
-from tests.linkbed.driving import flood, ping, receive, tcp_source
+from tests.linkbed.driving import DATAGRAM_BYTES, PACKET_BYTES, flood, ping, receive, tcp_source
 from tests.linkbed.lines import Line, Others, Way, shared, steady
 from tests.linkbed.profiles import MORE_PROFILES
 from tests.linkbed.truth import BIN_S, PAYLOAD_SHARE, Bin, Truth
@@ -53,6 +53,20 @@ def test_others_take_their_rate_each_way_and_no_interface_sees_it() -> None:
     assert truth.payload_bps(DOWN, began_s, ended_s) == pytest.approx(14e6 * PAYLOAD_SHARE, rel=0.01)
     assert truth.carried_bytes(DOWN, began_s, ended_s) == 0
     assert counted == 0
+
+
+@needs_root
+@pytest.mark.parametrize("others", [Others(4e6, 1200), Others(4e6, 1200, burst_s=0.05)], ids=["constant", "bursts"])
+def test_who_asks_for_less_than_is_left_gets_it_all(others: Others) -> None:
+    way = shared(steady(10, delay_s=0.01, queue_s=0.5), others)
+    with linkbed(Line("shared", way, steady(10, delay_s=0.01, queue_s=0.5))) as bed:
+        began_s, ended_s = flood(bed, 3e6, 4.0)
+        truth = bed.truth()
+    window = (began_s + 0.2, ended_s - 0.2)
+    got_bps = 8 * truth.carried_bytes(DOWN, *window) / (window[1] - window[0])
+    assert got_bps == pytest.approx(3e6 * PACKET_BYTES / DATAGRAM_BYTES, rel=0.02)
+    assert truth.others_bps(DOWN, *window) == pytest.approx(4e6, rel=0.5 if others.burst_s else 0.02)
+    assert truth.others_bps(UP, *window) == 0
 
 
 @needs_root

@@ -50,6 +50,7 @@ _NAMED: list[tuple[Schema, str]] = [
     (_schema_of(fields.Text), "text"),
     (_schema_of(fields.Host), "host"),
     (_schema_of(fields.Url), "URL"),
+    (_schema_of(fields.WebUrl), "web URL"),
     (_schema_of(Secret), "secret"),
     (_schema_of(fields.Timestamp), "time"),
     (_schema_of(calendar.WeekdaysText), "weekdays"),

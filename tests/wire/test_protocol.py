@@ -27,6 +27,8 @@ BAD = [
     ("AgentConfiguration.day_that_is_not", "calendar.holidays.0", "Value error, '2026-02-29' is no day there is"),
     ("AgentConfiguration.hours_without_minutes", "calendar.hours", "Value error, '8-18' are no hours: write them like"),
     ("AgentConfiguration.ping_too_often", "ping.interval_s", "Input should be greater than or equal to 10"),
+    ("AgentConfiguration.platform_is_no_page", "platforms.0.url", "String should match pattern"),
+    ("AgentConfiguration.platform_twice", "", "Value error, platform names must be unique"),
     ("AgentConfiguration.target_twice", "", "Value error, target names must be unique"),
     ("AgentConfiguration.version_2", "version", "Input should be less than or equal to 1"),
     ("AnyRecord.no_kind", "", "Unable to extract tag using discriminator 'kind'"),

@@ -8,6 +8,8 @@ from linkbell_wire import calendar, fields, words
 from linkbell_wire.fields import WireModel
 
 MAX_TARGETS = 32
+MAX_PLATFORMS = 8
+MAX_NAMES = 4
 
 MIN_TEST_BYTES, MAX_TEST_BYTES = 100_000, 10**11
 """What may be set as the most bytes of a test in one direction."""
@@ -21,6 +23,20 @@ class TargetConfiguration(WireModel):
     host: fields.Host
     method: words.PingMethod | None = None
     port: fields.Port | None = None
+
+
+class PlatformConfiguration(WireModel):
+    """Something the school works with on the web, fetched as a browser would."""
+
+    name: fields.Name
+    url: fields.WebUrl
+
+
+class DnsConfiguration(WireModel):
+    """What is looked up, and at which name servers besides the box's own."""
+
+    names: Annotated[list[fields.Host], Field(max_length=MAX_NAMES)] | None = None
+    resolvers: Annotated[list[fields.Host], Field(max_length=MAX_NAMES)] | None = None
 
 
 class SpeedServer(WireModel):
@@ -71,6 +87,18 @@ class CalendarConfiguration(WireModel):
     terms: Annotated[list[calendar.DaysText], Field(max_length=calendar.MAX_DAYS_ENTRIES)] | None = None
 
 
+class BudgetConfiguration(WireModel):
+    """How much of a month's data measuring may use on each uplink, counted from one ``billing_day`` to the next.
+
+    A profile says what kind of line it is; ``bytes_per_month`` without one is a metered line, and ``metered`` needs
+    bytes from the collector or from the box. The stricter of both counts.
+    """
+
+    profile: words.BudgetProfile | None = None
+    bytes_per_month: Annotated[int, Field(ge=10_000_000, le=10**13)] | None = None
+    billing_day: Annotated[int, Field(ge=1, le=28)] | None = None
+
+
 class SchoolConfiguration(WireModel):
     """What the agent should know of its own school."""
 
@@ -82,19 +110,29 @@ class SchoolConfiguration(WireModel):
 
 
 class AgentConfiguration(WireModel):
-    """The whole configuration. Whatever is ``None`` leaves the agent's own setting in place."""
+    """The whole configuration. ``portal_url`` is a page that answers 204, to see whether a login page does instead.
+
+    Whatever is ``None`` leaves the agent's own setting in place.
+    """
 
     version: Annotated[int, Field(ge=1, le=1)] = 1
     school: SchoolConfiguration | None = None
     targets: Annotated[list[TargetConfiguration], Field(max_length=MAX_TARGETS)] | None = None
+    platforms: Annotated[list[PlatformConfiguration], Field(max_length=MAX_PLATFORMS)] | None = None
+    dns: DnsConfiguration | None = None
+    portal_url: fields.WebUrl | None = None
     ping: PingConfiguration | None = None
     speed: SpeedConfiguration | None = None
     check: CheckConfiguration | None = None
     calendar: CalendarConfiguration | None = None
+    budget: BudgetConfiguration | None = None
 
     @model_validator(mode="after")
-    def _target_names_are_unique(self) -> Self:
+    def _names_are_unique(self) -> Self:
         names = [target.name for target in self.targets or []]
         if len(names) != len(set(names)):
             raise ValueError("target names must be unique")
+        names = [platform.name for platform in self.platforms or []]
+        if len(names) != len(set(names)):
+            raise ValueError("platform names must be unique")
         return self

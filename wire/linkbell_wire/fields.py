@@ -96,6 +96,13 @@ Url = Annotated[
 ]
 """A link that may be shown: nothing but the web's schemes."""
 
+WebUrl = Annotated[
+    str,
+    StringConstraints(max_length=MAX_URL_LENGTH, pattern=rf"^https?://[^\s{_UNPRINTABLE}]+$"),
+    AfterValidator(_has_host_and_port),
+]
+"""A page that can be fetched."""
+
 Timestamp = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(_as_iso, when_used="json")]
 """UTC, to the millisecond on the wire. The year 1970 is legal: a box without a clock battery starts there."""
 

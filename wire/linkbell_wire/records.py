@@ -37,7 +37,8 @@ class Record(WireModel):
 class PingRecord(Record):
     """A summary of several round trips to one target. ``sent`` = ``received`` + the sum of ``failures``.
 
-    A name that did not resolve is ``failure`` with nothing sent: no packet was lost.
+    A name that did not resolve is ``failure`` with nothing sent: no packet was lost. ``neighbour`` is looked at where
+    no reply came from a gateway: one that ignores pings and answers ARP is up.
     """
 
     kind: Literal["ping"] = "ping"
@@ -59,6 +60,7 @@ class PingRecord(Record):
         dict[FailureCode, Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=len(FailureCode))
     ] = Field(default_factory=dict)
     failure: Failure | None = None
+    neighbour: words.NeighbourState | None = None
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -86,7 +88,7 @@ class PingRecord(Record):
 
 
 class DnsRecord(Record):
-    """One look-up of one name at one resolver."""
+    """One look-up of one name at one resolver. ``duration_s`` counts from the first of ``tries`` questions."""
 
     kind: Literal["dns"] = "dns"
     target: fields.Name
@@ -95,6 +97,7 @@ class DnsRecord(Record):
     name: fields.Host
     record_type: Literal["A", "AAAA", "SOA"] = "A"
     duration_s: fields.Seconds | None = None
+    tries: Annotated[int, Field(ge=1, le=10)] | None = None
     answers: Annotated[int, Field(ge=0, le=1000)] | None = None
     failure: Failure | None = None
 
@@ -175,6 +178,7 @@ class SpeedRecord(Record):
     """A speed test. A direction that was not asked for is ``None``; one that failed is there, with its failure.
 
     ``limited_by`` sums the directions up: ``device`` if either was, else ``server``, ``line``, ``unknown``.
+    ``forced``: it ran though others used the line, after several tests were skipped for that.
     """
 
     kind: Literal["speed"] = "speed"
@@ -190,6 +194,7 @@ class SpeedRecord(Record):
     probe_bytes: fields.ByteCount | None = None
     others_before_bps: fields.BitRate | None = None
     others_during_bps: fields.BitRate | None = None
+    forced: bool | None = None
     limited_by: words.LimitedBy = words.LimitedBy.UNKNOWN
     failure: Failure | None = None
 
@@ -211,7 +216,7 @@ class CheckRecord(Record):
 
     The sender is paced at ``paced_bps``, so ``bps`` (payload at the receiver, within ``bps_low`` and ``bps_high``) is
     what the line carried up to that and says nothing of what it could carry beyond. ``sure`` is false where the budget
-    was spent near the floor and the best estimate decided.
+    was spent near the floor and the best estimate decided. ``forced``: it ran though others used the line.
     """
 
     kind: Literal["check"] = "check"
@@ -219,6 +224,7 @@ class CheckRecord(Record):
     server_scope: words.ServerScope = words.ServerScope.UNKNOWN
     direction: words.Direction = words.Direction.DOWNLOAD
     trigger: words.Trigger
+    forced: bool | None = None
     floor_bps: fields.BitRate
     passed: bool | None = None
     sure: bool | None = None

@@ -43,6 +43,13 @@ class PingSocket(StrEnum):
     STREAM = "stream"
 
 
+class NeighbourState(StrEnum):
+    """Whether a host on the same network answers address resolution (ARP, RFC 826; neighbour discovery, RFC 4861)."""
+
+    ANSWERS = "answers"
+    SILENT = "silent"
+
+
 class Engine(StrEnum):
     """The program and protocol a speed test was made with."""
 
@@ -141,6 +148,7 @@ class EventName(StrEnum):
     CREDENTIAL_REFUSED = "credential_refused"
     SPOOL_SET_ASIDE = "spool_set_aside"
     PROBE_FAULT = "probe_fault"
+    DATA_USE = "data_use"
 
 
 class SkipReason(StrEnum):
@@ -154,6 +162,14 @@ class SkipReason(StrEnum):
     DISABLED = "disabled"
     NO_SERVER = "no_server"
     MISSED = "missed"
+
+
+class BudgetProfile(StrEnum):
+    """What kind of line it is, seen from its bill."""
+
+    UNMETERED = "unmetered"
+    METERED = "metered"
+    SATELLITE = "satellite"
 
 
 class ClockQuality(StrEnum):

@@ -20,6 +20,9 @@ CLAIM_SURPLUS = 1.05
 LATEST_CLAIM_S = 1.0
 """A server that was not heard of for this long, and two round trips, is done without."""
 
+LATE_S = 0.08
+"""What the kernel holds is sent in a quarter of this time."""
+
 _ROOM = 14
 
 
@@ -73,7 +76,9 @@ class FloorUpload(FloorExchange):
         sender.rwnd_limited_s = info.rwnd_limited_s or 0.0
         # After the answer nothing more is sent, and that is no lack of anything.
         is_sending = not self._decided.done() and self._begun_bytes < self._limits.budget_bytes
-        if info.unsent_bytes == 0 and is_sending:
+        # Looks are as late as writing is: a box that was busy all that time sent nothing in the end.
+        has_nothing = info.unsent_bytes == 0 or now_s - self._looked_s > LATE_S
+        if has_nothing and is_sending:
             sender.starved_s += now_s - self._looked_s
         self._looked_s = now_s
         delivered = None if info.delivered_segments is None else info.delivered_segments - self._delivered_before

@@ -1,12 +1,13 @@
 """The one signature all probes share, and what they are given."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypedDict, TypeVar
 
 from linkbell_agent.clock import Clock
 from linkbell_agent.net import Uplink
+from linkbell_agent.permit import Permit
 from linkbell_wire import floor
 from linkbell_wire.configuration import SpeedServer, TargetConfiguration
 from linkbell_wire.records import Record
@@ -30,6 +31,10 @@ class ProbeContext:
 
     uplink: Uplink
     clock: Clock
+
+    def within(self, permit: Permit | None) -> "ProbeContext":
+        """Return the same, kept to the addresses that ``permit`` allows; None allows all."""
+        return replace(self, uplink=replace(self.uplink, permit=permit))
 
     def stamp(self) -> Stamp:
         """Return the stamp of a record that is finished now."""

@@ -7,7 +7,9 @@ by default, for they learn and publish each school's address.
 import uuid
 from urllib.parse import urlsplit
 
+from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.ndt7.endpoint import parse
+from linkbell_agent.net import Uplink, resolve, usable_addresses
 from linkbell_agent.ookla.process import PROGRAM, Job, Program, run
 from linkbell_agent.ookla.reports import Finding
 from linkbell_agent.probes.base import ProbeContext, SpeedRequest
@@ -32,12 +34,24 @@ async def ookla(request: SpeedRequest, context: ProbeContext, program: Program =
     if not servers or not directions:
         raise ValueError("a speed test needs a server and a direction")
     for used in servers:
+        try:
+            await _check_permit(used[1], context.uplink)
+        except NetworkFailure as refused:
+            finding = Finding(failures={"setup": refused.failure})
+            continue
         job = _job(used[1], directions, request, context)
         finding = await run(job, context.clock.monotonic, program)
         broken = any(failure.operation is Operation.RUN for failure in finding.failures.values())
         if finding.admitted or broken:
             break
     return _record(finding, directions, used, request, context)
+
+
+async def _check_permit(url: str, uplink: Uplink) -> None:
+    """Raise :class:`NetworkFailure` for a server this box may not talk to; the test process asks nobody."""
+    if uplink.permit is not None and url != PUBLIC:
+        host = urlsplit(url).hostname or ""
+        usable_addresses(await resolve(host), uplink, host)
 
 
 def _url(server: SpeedServer) -> str:

@@ -78,8 +78,9 @@ class _Ping:
 
     async def run(self) -> PingRecord:
         try:
-            addresses = await self._network.resolve(self._request.target.host)
-            self._address = usable_addresses(addresses, self._context.uplink)[0]
+            host = self._request.target.host
+            addresses = await self._network.resolve(host)
+            self._address = usable_addresses(addresses, self._context.uplink, host)[0]
             await self._send_to(self._address)
         except NetworkFailure as caught:
             return self._record(summarise([], {}), caught.failure)

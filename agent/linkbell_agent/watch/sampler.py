@@ -53,7 +53,7 @@ class Target:
 
 async def find_target(endpoint: Endpoint, uplink: Uplink) -> Target:
     """Return where the test will go first. Raises :class:`NetworkFailure` if the name or the uplink leads nowhere."""
-    address = usable_addresses(await resolve(endpoint.host), uplink)[0]
+    address = usable_addresses(await resolve(endpoint.host), uplink, endpoint.host)[0]
     return Target(address, endpoint.port, endpoint.authority, not endpoint.tls)
 
 

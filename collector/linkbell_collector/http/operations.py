@@ -91,7 +91,7 @@ class Heartbeat:
 
 
 class Operations:
-    """``/healthz``, ``/readyz``, ``/metrics`` and ``/metrics/schools``."""
+    """``/healthz``, ``/generate_204``, ``/readyz``, ``/metrics`` and ``/metrics/schools``."""
 
     def __init__(self, observed: Observed, trouble: Trouble) -> None:
         self._observed = observed
@@ -102,6 +102,7 @@ class Operations:
         """Return the routes."""
         return [
             web.get("/healthz", self.healthz),
+            web.get("/generate_204", self.generate_204),
             web.get("/readyz", self.readyz),
             web.get("/metrics", self.metrics),
             web.get("/metrics/schools", self.school_metrics),
@@ -110,6 +111,10 @@ class Operations:
     async def healthz(self, request: web.Request) -> web.Response:
         """The process answers."""
         return web.json_response({"status": "ok"})
+
+    async def generate_204(self, request: web.Request) -> web.Response:
+        """Nothing, which nothing on the way can be mistaken for: agents ask for it to find login pages."""
+        return web.Response(status=204, headers={"Cache-Control": "no-store"})
 
     async def readyz(self, request: web.Request) -> web.Response:
         """Records can be kept, and live state is complete; otherwise 503 and why."""

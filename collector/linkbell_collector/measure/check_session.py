@@ -28,6 +28,9 @@ LEAST_UNSENT_BYTES = 1 << 12
 UNSENT_S = 0.02
 """So much of the pace may wait in this process, besides what waits in the kernel: reports wait behind it."""
 
+LATE_S = 2 * (UNSENT_S + NOTSENT_S)
+"""What waits in this process and in the kernel is sent in half of this time."""
+
 DOWNLOAD_REPORT_BYTES, DOWNLOAD_REPORT_SHARE = 280, 0.02
 """Reports go the payload's way in a download, at the payload's pace: no more than this part of it is theirs."""
 
@@ -195,7 +198,10 @@ class CheckDownload(CheckSession):
     def _state(self) -> floor.Report:
         info = self._kernel.info()
         now_s = self._elapsed_s()
-        if info is not None and info.unsent_bytes == 0 and self._sent_bytes < self._budget_bytes:
+        # A busy server looks as late as it writes.
+        is_late = now_s - self._looked_s > LATE_S + self._report_interval_s()
+        has_nothing = info is not None and info.unsent_bytes == 0
+        if (has_nothing or is_late) and self._sent_bytes < self._budget_bytes:
             self._starved_s += now_s - self._looked_s
         self._looked_s = now_s
         if info is None:

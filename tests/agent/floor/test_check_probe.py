@@ -237,6 +237,17 @@ async def test_waiting_for_the_servers_goodbye_is_no_lack_of_data() -> None:
     assert outcome.sender.starved_s < GOODBYE_S / 2
 
 
+async def test_a_box_too_busy_to_send_is_known_to_have_sent_nothing() -> None:
+    async def swallows(visitor: Visitor) -> None:
+        await visitor.swallow(60)
+
+    async with serving(upgraded(swallows)) as other:
+        asyncio.get_running_loop().call_later(0.25, time.sleep, 0.2)
+        outcome = await FloorClient(Uplink(), time.monotonic).measure(parse(other.url), UP, 8e6, 15.0)
+    assert outcome.sender is not None
+    assert 0.15 < outcome.sender.starved_s < 0.4
+
+
 async def test_a_server_that_claims_twice_the_speed_is_not_believed() -> None:
     async def lies(visitor: Visitor) -> None:
         began = time.monotonic()

@@ -8,7 +8,7 @@ import pytest
 from linkbell_wire.records import CheckRecord, SpeedRecord, SpeedResult
 from linkbell_wire.words import Direction
 from tests.linkbed.bed import linkbed, why_not
-from tests.linkbed.lines import Line, boosted, steady
+from tests.linkbed.lines import Line, Others, boosted, shared, steady
 from tests.linkbed.profiles import MORE_PROFILES
 from tests.linkbed.truth import PAYLOAD_SHARE, Truth
 
@@ -35,9 +35,13 @@ def window(result: SpeedResult) -> tuple[float, float]:
     return end_s - result.window_s, end_s
 
 
-@pytest.mark.parametrize("name", MORE_PROFILES)
-def test_a_speed_is_what_was_left_while_it_was_read(name: str) -> None:
-    line = MORE_PROFILES[name](1)
+BUSY = shared(steady(20, delay_s=0.02, queue_s=0.2), Others(8e6, 1200))
+
+
+@pytest.mark.parametrize(
+    "line", [Line("40 % others", BUSY, BUSY), *(make(1) for make in MORE_PROFILES.values())], ids=lambda line: line.name
+)
+def test_a_speed_is_what_was_left_while_it_was_read(line: Line) -> None:
     record, truth = measured(line)
     for direction, result, way in (
         (Direction.DOWNLOAD, record.download, line.down),

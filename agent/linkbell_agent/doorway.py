@@ -1,0 +1,73 @@
+"""Opens the door that tests of the line have to pass, once there is a reason for one."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from linkbell_agent.clock import Clock
+from linkbell_agent.plan import SCHOOL_DAY_S, Plan
+
+if TYPE_CHECKING:
+    from linkbell_agent.gatekeeper import Gatekeeper
+
+log = logging.getLogger(__name__)
+
+
+class Doorway:
+    """Call it with the plan. A box with no budget that sees only its own traffic has no use for a door.
+
+    ``device`` returns the network device that leads out at the moment, ``None`` without any.
+    """
+
+    def __init__(self, clock: Clock, state: Path, plan: Callable[[], Plan], device: Callable[[], str | None]) -> None:
+        self._clock = clock
+        self._state = state
+        self._plan = plan
+        self._device = device
+        self._door: Gatekeeper | None = None
+        self._is_router: bool | None = None
+
+    def __call__(self, plan: Plan) -> "Gatekeeper | None":
+        """Return the door, ``None`` while there is nothing to ask it."""
+        if self._door is None and (plan.budget.bytes_per_month is not None or self._sees_others(plan)):
+            self._door = self._open()
+        return self._door
+
+    def heard(self, server_time: datetime) -> None:
+        """Take the collector's clock for true where the box's own is not synchronised."""
+        if self._door is not None:
+            self._door.heard(server_time)
+
+    def _sees_others(self, plan: Plan) -> bool:
+        if not plan.manners.enabled:
+            return False
+        if self._is_router is None:
+            from linkbell_agent.courtesy.sight import look_around
+
+            sight = look_around(outside=self._device())
+            log.info("%s", sight.sentence)
+            self._is_router = not sight.sees_only_itself
+        return self._is_router
+
+    def _open(self) -> "Gatekeeper":
+        from linkbell_agent.budget.keeper import Keeper
+        from linkbell_agent.budget.ledger_file import LedgerFile
+        from linkbell_agent.budget.planned import policy_of
+        from linkbell_agent.budget.policy import Policy
+        from linkbell_agent.courtesy.port import PortLook
+        from linkbell_agent.courtesy.skips import Skips
+        from linkbell_agent.gatekeeper import Gatekeeper
+
+        def policy(_: str) -> Policy:
+            plan = self._plan()
+            per_day = len(plan.floors) * SCHOOL_DAY_S / plan.check_interval_s
+            return policy_of(plan, per_day, max(plan.floors.values(), default=None))
+
+        keeper = Keeper(self._clock, LedgerFile(self._state), policy)
+        look = PortLook(self._device, self._clock.monotonic, asyncio.sleep)
+        return Gatekeeper(
+            keeper, lambda _: look, Skips(self._state), lambda: self._plan().manners, self._clock.monotonic
+        )
