@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick check format bench-ndt7 bench-ingest bench-agent bench-accuracy bench-check bench-survival bench-outage bench-short constraints clean
+.PHONY: help run test test-quick check format catalogues bench-ndt7 bench-ingest bench-agent bench-accuracy bench-check bench-survival bench-outage bench-short constraints clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -71,6 +71,9 @@ bench-short: $(STAMP) ## a short form of each benchmark, so that none of them ro
 	@$(BIN)/python -m benchmarks.check --short
 	@$(BIN)/python -m benchmarks.survival --short
 	@$(BIN)/python -m benchmarks.outage --short
+
+catalogues: $(STAMP) ## bring the agent's messages into the catalogues of all languages, and compile them
+	@$(BIN)/python -m tools.catalogues
 
 constraints: $(STAMP) ## write down the versions now installed
 	@$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | grep -v '^-e\|@' > constraints.txt

@@ -136,6 +136,22 @@ PURE = {
     "linkbell_agent.layers.quality",
     "linkbell_agent.layers.states",
     "linkbell_agent.layers.verdict",
+    "linkbell_agent.language.quantities",
+    "linkbell_agent.language.terms",
+    "linkbell_agent.page.charts",
+    "linkbell_agent.page.frame",
+    "linkbell_agent.page.guard",
+    "linkbell_agent.page.listen",
+    "linkbell_agent.page.markup",
+    "linkbell_agent.page.overview",
+    "linkbell_agent.page.provider",
+    "linkbell_agent.page.status_json",
+    "linkbell_agent.page.view",
+    "linkbell_agent.recent.history",
+    "linkbell_agent.recent.intake",
+    "linkbell_agent.recent.minutes",
+    "linkbell_agent.recent.stretch",
+    "linkbell_agent.status.screen",
     "linkbell_agent.ndt7.plateau",
     "linkbell_agent.ndt7.rules",
     "linkbell_agent.past_boots",
@@ -306,7 +322,7 @@ def test_a_rule_finds_what_breaks_it_and_nothing_else(
 
 # --- what a box has to load
 
-HEAVY = {"aiohttp", "alembic", "jinja2", "prometheus_client", "sqlalchemy", "uvloop"}
+HEAVY = {"aiohttp", "alembic", "babel", "jinja2", "prometheus_client", "sqlalchemy", "uvloop"}
 
 LOAD_ALL = """
 import importlib, json, pkgutil, sys

@@ -7,14 +7,17 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from linkbell_agent.clock import SystemClock
 from linkbell_agent.collector_api import HttpCollectorApi
-from linkbell_agent.configuration import ConfigurationKeeper
+from linkbell_agent.configuration import ConfigurationKeeper, read_kept_configuration
 from linkbell_agent.doorway import Doorway
 from linkbell_agent.enrolment import Enrolled, check_url, enrol
 from linkbell_agent.files import StateError, prepare_folder
@@ -23,8 +26,13 @@ from linkbell_agent.identity import Identity, installation_id, read_identity
 from linkbell_agent.layers.watch import LayerProbes
 from linkbell_agent.life import Life
 from linkbell_agent.link import CollectorLink, Connected
+from linkbell_agent.memory import share_one_arena
 from linkbell_agent.net import Uplink
 from linkbell_agent.netlink import own_networks
+from linkbell_agent.page.facts import Facts
+from linkbell_agent.page.gather import gather
+from linkbell_agent.page.listen import read_listen
+from linkbell_agent.page.server import PageServer, ServedAt
 from linkbell_agent.permit import Permit
 from linkbell_agent.plan import Plan, Surroundings, make_plan
 from linkbell_agent.probes.base import CheckRequest, PingRequest, ProbeContext, SpeedRequest
@@ -33,6 +41,9 @@ from linkbell_agent.probes.gateway import gateway_probe
 from linkbell_agent.probes.http import http
 from linkbell_agent.probes.ping import ping
 from linkbell_agent.probes.speed import speed
+from linkbell_agent.recent.history import History
+from linkbell_agent.recent.intake import Intake
+from linkbell_agent.recent.keeping import HistoryKeeper, load_history
 from linkbell_agent.retry import Backoff
 from linkbell_agent.route import Gateway, default_gateways, nameservers
 from linkbell_agent.runner import Probes, Runner, RunnerOptions
@@ -45,10 +56,16 @@ from linkbell_wire.enrolment import EnrolRequest
 from linkbell_wire.records import EventRecord, Record
 from linkbell_wire.words import EventName, Layer
 
+if TYPE_CHECKING:
+    from linkbell_agent.doctor.findings import Case
+    from linkbell_agent.language.speech import Speech
+
 log = logging.getLogger(__name__)
 
 SPOOL_FILE = "spool.db"
 LOCK_FILE = "agent.lock"
+HISTORY_LIMIT_S = 0.8
+"""The charts are a convenience: a stop does not wait for them longer."""
 
 
 async def _check(request: CheckRequest, context: ProbeContext) -> Record:
@@ -69,6 +86,7 @@ class Agent:
 
     runner: Runner
     link: CollectorLink
+    history: HistoryKeeper
     lock: int
 
 
@@ -102,6 +120,7 @@ def _device_of(gateways: Sequence[Gateway]) -> str | None:
 
 def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[Record], None] | None = None) -> Agent:
     """Build an agent; needs a running event loop. Raises :class:`~linkbell_agent.files.StateError`."""
+    share_one_arena()
     prepare_folder(settings.state)
     lock = _lock(settings.state)
     identity = read_identity(settings.state)
@@ -116,6 +135,8 @@ def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[R
     )
     link = CollectorLink(settings.state, lambda known: _connect(settings, known, spool, context, door))
     link.refresh()
+    history = load_history(settings.state, context.clock.boot_id)
+    keeper = HistoryKeeper(history, settings.state)
     options = RunnerOptions(
         seed=_seed(settings.state, identity, context),
         state=settings.state,
@@ -124,8 +145,30 @@ def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[R
         on_record=on_record,
         life=life,
         open_door=door,
+        remember=Intake(history).add,
+        beside=(keeper.save_for_ever, *_page(settings, history, lambda: _facts(settings, (link, spool), context))),
     )
-    return Agent(Runner(PROBES, context, lambda: _plan_of(settings, link), (spool, link), options), link, lock)
+    runner = Runner(PROBES, context, lambda: _plan_of(settings, link), (spool, link), options)
+    return Agent(runner, link, keeper, lock)
+
+
+def _page(
+    settings: Settings, history: History, facts: Callable[[], Facts]
+) -> tuple[Callable[[], Awaitable[None]], ...]:
+    """Return what serves the page, if it is to be served."""
+    if not settings.page.enabled:
+        return ()
+    host, port = read_listen(settings.page.listen)
+    allow = tuple(ip_network(network) for network in settings.page.allow)
+    return (PageServer(ServedAt(host, port, allow, settings.language), history, facts).serve_for_ever,)
+
+
+def _facts(settings: Settings, keeping: tuple[CollectorLink, Spool], context: ProbeContext) -> Facts:
+    link, spool = keeping
+    present = link.present
+    configuration = None if present is None else present.keeper.current
+    identity = None if present is None else present.identity
+    return gather(settings, configuration, identity, context.clock, waiting=spool.waiting)
 
 
 def _seed(state: Path, identity: Identity | None, context: ProbeContext) -> str:
@@ -233,6 +276,9 @@ async def run(agent: Agent) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
         agent.link.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HISTORY_LIMIT_S):
+                await agent.history.save()
         with contextlib.suppress(OSError):
             os.close(agent.lock)
 
@@ -248,6 +294,32 @@ async def enrol_with(settings: Settings, url: str, request: EnrolRequest, *, aga
         api.close()
 
 
+def build_case(settings: Settings, speech: "Speech") -> "Case":
+    """Return what ``doctor`` looks at."""
+    # Imported late: a running agent has no use for it.
+    from linkbell_agent.doctor.findings import Case, Outside
+
+    context = build_context(settings)
+    identity, problem, runs = None, None, None
+    try:
+        identity = read_identity(settings.state)
+    except StateError as error:
+        problem = str(error)
+    with contextlib.suppress(StateError):
+        runs = settings.state.is_dir() and is_running(settings.state)
+    return Case(
+        settings=settings,
+        speech=speech,
+        clock=context.clock,
+        uplink=context.uplink,
+        plan=build_plan(settings, read_kept_configuration(settings.state), identity),
+        outside=Outside(GATEWAY_PROBE, lambda url, timeout_s: HttpCollectorApi(url, timeout_s=timeout_s)),
+        identity=identity,
+        identity_problem=problem,
+        agent_runs=runs,
+    )
+
+
 async def ping_once(settings: Settings, request: PingRequest, permit: Permit | None = None) -> Record:
     """Ping once, beside a running agent if there is one; kept to what ``permit`` allows, if there is one."""
     probe = GATEWAY_PROBE if request.target.layer is Layer.GATEWAY else PROBES.ping
@@ -257,6 +329,33 @@ async def ping_once(settings: Settings, request: PingRequest, permit: Permit | N
 async def speed_once(settings: Settings, request: SpeedRequest, permit: Permit | None = None) -> Record:
     """Test the speed once, as :func:`ping_once` pings."""
     return await PROBES.speed(request, build_context(settings).within(permit))
+
+
+async def ping_told(settings: Settings, request: PingRequest, permit: Permit | None = None) -> tuple[Record, list[str]]:
+    """Ping once, and return the whole story beside the record."""
+    # Imported late: a running agent has no use for it.
+    from linkbell_agent import net
+    from linkbell_agent.probes.ping import PingNetwork
+    from linkbell_agent.probes.story import Story, ToldTrain
+
+    context = build_context(settings).within(permit)
+    story = Story(context.clock)
+    trains: list[ToldTrain] = []
+
+    def new_train(timeout_s: float) -> ToldTrain:
+        trains.append(ToldTrain(timeout_s, story))
+        return trains[-1]
+
+    network = PingNetwork(story.resolving(net.resolve), story.opening(socket.socket), new_train)
+
+    async def told(request: PingRequest, context: ProbeContext) -> Record:
+        return await ping(request, context, network)
+
+    probe = gateway_probe(told) if request.target.layer is Layer.GATEWAY else told
+    record = await probe(request, context)
+    for train in trains:
+        train.tell_outstanding()
+    return record, story.lines
 
 
 async def check_once(settings: Settings, request: CheckRequest, permit: Permit | None = None) -> Record:

@@ -28,6 +28,7 @@ exit status
 first steps
   linkbell-agent enrol https://collector.example --token lbj_...
   linkbell-agent run
+  linkbell-agent doctor
   linkbell-agent speed --server ws://collector.example:8471
   linkbell-agent check --server ws://collector.example:8471 --floor 8M
 """
@@ -44,6 +45,7 @@ examples
   linkbell-agent probe                     list what can be pinged by name
   linkbell-agent probe gateway             the school's own router
   linkbell-agent probe --host 192.0.2.53   any other name or address
+  linkbell-agent probe gateway --debug     the whole story of it
 
 reading the answer
   up     23 ms, none lost     all came back; it took 23 ms there and back
@@ -107,6 +109,26 @@ servers cannot pace. Floors from 100k to 1G can be checked.
 "The line is too slow" is an answer: the exit status is 0 then, too.
 """
 
+_STATUS_EPILOG = """\
+examples
+  linkbell-agent status
+  linkbell-agent status --set language=kk
+  linkbell-agent status --json
+
+It asks the running agent, and shows what was kept if none is running.
+In a browser on the school's network the same is at http://ADDRESS-OF-THIS-BOX:8472/
+"""
+
+_DOCTOR_EPILOG = """\
+examples
+  linkbell-agent doctor
+  linkbell-agent doctor --set language=ru
+
+It changes nothing, and takes half a minute at most. Each line says what was
+looked at, how it is, and behind an arrow what to do.
+The exit status is 0 if nothing failed (warnings do not count), else 1.
+"""
+
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -132,7 +154,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(name: str) -> Command:
-    # Imported late: `--help` answers at once on a slow box.
+    # Imported late: `--help` answers at once on a slow box, and a running agent carries no other command's code.
+    if name in ("status", "doctor"):
+        from linkbell_agent import technician
+
+        return {"status": technician.status, "doctor": technician.doctor}[name]
     from linkbell_agent import commands
 
     table: dict[str, Command] = {
@@ -203,6 +229,8 @@ def build_parser() -> argparse.ArgumentParser:
     _describe_probe(add("probe", "send a few small packets to one target: does it answer, and how fast", _PROBE_EPILOG))
     _describe_speed(add("speed", "measure now how fast the line is, down and up", _SPEED_EPILOG))
     _describe_check(add("check", "ask whether the line carries at least its floor, without filling it", _CHECK_EPILOG))
+    add("status", "say in plain words how the line is, with small charts of the last day", _STATUS_EPILOG)
+    add("doctor", "look at everything the agent needs, and say what to do about each", _DOCTOR_EPILOG)
     config = add("config", "look at the settings")
     config.add_argument(
         "action", choices=["check"], help="check: say whether they are right, and where each comes from"
@@ -256,6 +284,8 @@ def _describe_probe(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=int, help="with --host: port to connect to with tcp (default: 443)")
     parser.add_argument("--count", type=int, help="packets to send, 1 to 100 (default: 10, or as set)")
+    parser.add_argument("--once", action="store_true", help="one round and an end, as it is without this, too")
+    parser.add_argument("--debug", action="store_true", help="tell all: addresses, sockets, each packet, the record")
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:

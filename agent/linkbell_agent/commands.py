@@ -109,9 +109,29 @@ def probe(arguments: argparse.Namespace) -> int:
     except UsageError as error:
         return _wrong(str(error))
     permit = plan.permit if arguments.host is None else None
-    record = asyncio.run(app.ping_once(settings, PingRequest(target, count=count), permit))
+    request = PingRequest(target, count=count)
+    if arguments.debug:
+        record = _tell(settings, request, permit, as_json=arguments.json)
+    else:
+        record = asyncio.run(app.ping_once(settings, request, permit))
     _show(record, as_json=arguments.json)
     return EXIT_RESULT if isinstance(record, PingRecord) and is_up(record) else EXIT_FAILURE
+
+
+def _tell(settings: Settings, request: PingRequest, permit: Permit | None, *, as_json: bool) -> Record:
+    """Ping, and print everything about it; with ``--json`` beside standard output, which is the record's alone."""
+    record, story = asyncio.run(app.ping_told(settings, request, permit))
+    out = sys.stderr if as_json else sys.stdout
+    uplink = settings.uplink
+    bound = " ".join(filter(None, (uplink.device, uplink.source))) or "as the box's routes decide"
+    print(f"target {request.target.name}, layer {request.target.layer}, host {request.target.host}", file=out)
+    print(f"{request.count} packets, one each {request.spacing_s} s, waited for {request.timeout_s} s", file=out)
+    print(f"uplink {uplink.name}: {bound}", file=out)
+    for line in story:
+        print(line, file=out)
+    if not as_json:
+        print(f"the record as it would be sent:\n{record.model_dump_json(exclude_none=True)}", file=out)
+    return record
 
 
 def speed(arguments: argparse.Namespace) -> int:

@@ -73,11 +73,11 @@ class Train:
 
     def replied(self, sequence: int, at_s: float) -> None:
         """Note a reply at ``at_s`` on the same clock."""
-        sent_at_s = self._outstanding.get(sequence)
-        if sent_at_s is None or at_s - sent_at_s > self._timeout_s:
+        rtt_s = self.waited_s(sequence, at_s)
+        if rtt_s is None:
             return
         del self._outstanding[sequence]
-        self._rtts_s[sequence] = max(0.0, at_s - sent_at_s)
+        self._rtts_s[sequence] = rtt_s
 
     def failed(self, sequence: int, code: FailureCode) -> None:
         """Note why a packet will bring no reply."""
@@ -88,6 +88,16 @@ class Train:
         """Note why none of the packets that are out will bring a reply."""
         for sequence in list(self._outstanding):
             self.failed(sequence, code)
+
+    def waited_s(self, sequence: int, at_s: float) -> float | None:
+        """Return how long a packet has been out at ``at_s``; None if it is not, or for too long."""
+        sent_at_s = self._outstanding.get(sequence)
+        return None if sent_at_s is None or at_s - sent_at_s > self._timeout_s else max(0.0, at_s - sent_at_s)
+
+    @property
+    def outstanding(self) -> list[int]:
+        """The packets that are still waited for."""
+        return sorted(self._outstanding)
 
     @property
     def has_outstanding(self) -> bool:

@@ -62,6 +62,11 @@ class RunnerOptions:
     report_interval_s: float
     speed_now: bool = False
     on_record: Callable[[Record], None] | None = None
+    """Shows a record to somebody, and may fail."""
+    remember: Callable[[Record], None] = lambda record: None
+    """Keeps a record for the page."""
+    beside: Sequence[Callable[[], Awaitable[None]]] = ()
+    """What else runs for ever, such as the page."""
     life: Life | None = None
     open_door: OpenDoor | None = None
     rng: random.Random = field(default_factory=random.SystemRandom)
@@ -111,6 +116,7 @@ class Runner:
             self._report_for_ever,
             self._configure_for_ever,
             self._account_for_ever,
+            *self._options.beside,
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -279,6 +285,7 @@ class Runner:
 
     def _keep(self, record: Record) -> None:
         kept = self._spool.append(record)
+        self._options.remember(kept)
         if self._on_record is None:
             return
         try:

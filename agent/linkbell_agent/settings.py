@@ -17,6 +17,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from linkbell_agent.page.listen import read_listen
 from linkbell_wire import calendar, fields
 from linkbell_wire.configuration import (
     MAX_NAMES,
@@ -55,6 +56,11 @@ def _is_zone(value: str) -> str:
         near = difflib.get_close_matches(value.rpartition("/")[2].lower(), cities, n=1, cutoff=0.7)
         hint = f"Did you mean {cities[near[0]]}?" if near else "Write it like Asia/Almaty."
         raise ValueError(f"{value} is no time zone this box knows. {hint}")
+    return value
+
+
+def _is_listening_address(value: str) -> str:
+    read_listen(value)
     return value
 
 
@@ -255,6 +261,20 @@ class SpoolSettings(_Section):
     )
 
 
+class PageSettings(_Section):
+    """The page on the school's own network."""
+
+    enabled: bool = Field(True, description="Whether the page for the school's own network is served.")
+    listen: Annotated[str, AfterValidator(_is_listening_address)] = Field(
+        "0.0.0.0:8472", description="Address and port the page is served at; it answers private addresses only."
+    )
+    allow: list[Annotated[str, AfterValidator(_is_network)]] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Networks that may see the page besides private ones, such as 203.0.113.0/24.",
+    )
+
+
 class Settings(_Section):
     """All settings of the agent."""
 
@@ -263,6 +283,9 @@ class Settings(_Section):
     )
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = Field(
         "info", description="How much the agent says on standard error: debug, info, warning or error."
+    )
+    language: Annotated[str, Field(pattern="^(en|ru|kk)$")] | None = Field(
+        None, description="Language of page, status and doctor: en, ru or kk; else as browser or LANG say."
     )
     default_targets: bool = Field(
         True, description="Ping gateway, resolver, collector and an international host besides the configured targets."
@@ -290,6 +313,7 @@ class Settings(_Section):
     courtesy: CourtesySettings = Field(default_factory=CourtesySettings, description="Giving way to others.")
     report: ReportSettings = Field(default_factory=ReportSettings, description="Sending to the collector.")
     spool: SpoolSettings = Field(default_factory=SpoolSettings, description="Keeping what is not acknowledged.")
+    page: PageSettings = Field(default_factory=PageSettings, description="The page on the school's own network.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +391,12 @@ def _is_there(path: Path) -> bool:
         return path.exists()
     except OSError:  # a folder this user may not look into: reading says so, with a way out
         return True
+
+
+def environment_language(environment: Mapping[str, str] | None = None) -> str | None:
+    """Return what the environment says of languages (locale(7)), such as ``ru_RU.UTF-8``; None if nothing."""
+    given = os.environ if environment is None else environment
+    return next(filter(None, map(given.get, ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"))), None)
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def configuration(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [[], ["enrol"], ["run"], ["probe"], ["speed"], ["check"], ["config"]])
+@pytest.mark.parametrize(
+    "command", [[], ["enrol"], ["run"], ["probe"], ["speed"], ["check"], ["config"], ["status"], ["doctor"]]
+)
 def test_every_command_explains_itself(command: list[str]) -> None:
     done = agent(*command, "--help")
     assert done.returncode == 0
@@ -79,6 +81,10 @@ def test_measuring_commands_say_how_to_read_their_answer_and_fit_a_terminal(
         (["speed", "--download-only", "--upload-only"], "not allowed with"),
         (["probe", "gatway", "--set", "ping.cuont=1"], "Did you mean ping.count?"),
         (["probe", "--host", "bad host"], "host"),
+        (["status", "--set", "language=de"], "language"),
+        (["run", "--set", "page.listen=8472"], "write it like 0.0.0.0:8472"),
+        (["run", "--set", "page.listen=::1:8472"], "write it like 0.0.0.0:8472"),
+        (["run", "--set", "page.listen=0.0.0.0:99999"], "write it like 0.0.0.0:8472"),
         (["probe", "--host", "127.0.0.1", "--count", "0"], "1 to 100"),
         (["probe", "--host", "127.0.0.1", "--port", "70000"], "port"),
         (["enrol", "http://127.0.0.1:1", "--token", "short"], "token"),
@@ -263,3 +269,28 @@ def test_a_full_disk_keeps_no_agent_from_measuring(configuration: Path, tmp_path
     assert "ping" in done.stdout
     assert "results stay in memory" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_debug_tells_the_whole_story_of_a_ping_and_leaves_the_record_alone_with_json(configuration: Path) -> None:
+    told = agent("probe", "here", "--once", "--debug", "--config", str(configuration))
+    assert told.returncode == 0
+    for words in ("target here, layer gateway", "127.0.0.1 is 127.0.0.1", "ICMP socket: opened", "packet 0: sent"):
+        assert words in told.stdout
+    assert told.stdout.count("answered after") == 2
+    record = next(line for line in told.stdout.splitlines() if line.startswith("{"))
+    assert RECORD_ADAPTER.validate_json(record).kind == "ping"
+
+    apart = agent("probe", "here", "--debug", "--json", "--config", str(configuration))
+    assert RECORD_ADAPTER.validate_json(apart.stdout).kind == "ping"
+    assert "packet 1: answered after" in apart.stderr
+
+
+def test_debug_tells_of_packets_that_brought_nothing_and_of_names_that_are_none() -> None:
+    silent = agent("probe", "--host", "127.0.0.1", "--method", "tcp", "--port", "9", "--count", "1", "--debug")
+    assert "stream TCP socket: opened" in silent.stdout
+    nobody = agent("probe", "--host", "no-such-name.invalid", "--debug")
+    assert nobody.returncode == 1
+    assert "no-such-name.invalid does not resolve: dns_" in nobody.stdout
+    lost = agent("probe", "--host", "240.0.0.1", "--count", "1", "--debug")
+    assert lost.returncode == 1
+    assert "packet 0: " in lost.stdout.replace("packet 0: sent", "")

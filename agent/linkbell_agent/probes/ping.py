@@ -34,6 +34,7 @@ class PingNetwork:
 
     resolve: Callable[[str], Awaitable[list[Address]]] = net.resolve
     new_socket: SocketFactory = socket.socket
+    new_train: Callable[[float], Train] = Train
 
 
 _SYSTEM = PingNetwork()
@@ -70,7 +71,7 @@ class _Ping:
         self._request = request
         self._context = context
         self._network = network
-        self._train = Train(request.timeout_s)
+        self._train = network.new_train(request.timeout_s)
         self._method = request.target.method or PingMethod.ICMP
         self._socket: PingSocket | None = None
         self._address: Address | None = None

@@ -51,8 +51,9 @@ def test_a_speed_is_what_was_left_while_it_was_read(line: Line) -> None:
         assert result.bps is not None
         left_bps = truth.payload_bps(direction, *window(result), way.delay_s)
         print(direction, result.bps, left_bps, truth.sustained_bps(direction, *window(result), way.delay_s))
-        assert result.bps == pytest.approx(left_bps, rel=0.03)
-        if way.others:
+        is_changing = any(one.burst_s for one in way.others)
+        assert result.bps == pytest.approx(left_bps, rel=0.06 if is_changing else 0.03)
+        if way.others and not is_changing:  # in a pause, all of the line was left
             assert result.bps < 0.95 * way.mean_bps * PAYLOAD_SHARE
 
 

@@ -1,0 +1,32 @@
+"""Threads of an agent share one heap."""
+
+import subprocess
+import sys
+
+THREADS = 8
+COUNT = """
+import sys, threading
+from linkbell_agent.memory import share_one_arena
+if sys.argv[1] == "shared":
+    assert share_one_arena()
+kept, ready, leave = [], threading.Barrier(9), threading.Event()
+def work():
+    kept.append([bytearray(2000) for _ in range(50)])
+    ready.wait()
+    leave.wait()
+for _ in range(8):
+    threading.Thread(target=work, daemon=True).start()
+ready.wait()
+print(sum(line.startswith("Size:") for line in open("/proc/self/smaps")))
+leave.set()
+"""
+"""Counts the mappings of a process of eight threads: a heap of its own is at least one more for each."""
+
+
+def mappings(how: str) -> int:
+    command = [sys.executable, "-c", COUNT, how]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout)
+
+
+def test_threads_take_their_memory_from_one_place() -> None:
+    assert mappings("shared") <= mappings("own") - THREADS
