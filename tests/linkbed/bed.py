@@ -12,17 +12,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from linkbell_wire.words import Direction
 from tests.linkbed import namespaces
 from tests.linkbed.lines import Line
 from tests.linkbed.namespaces import Namespace, namespace
 from tests.linkbed.truth import Truth
 
 SOURCE = Path(__file__).with_name("linkbed.c")
+HEADERS = ("machine.h", "others.h")
 DEVICE = "line0"
 SCHOOL, WORLD = "198.18.0.1", "198.18.0.2"
 """The two ends (RFC 2544's benchmarking network); the namespaces see nothing else."""
 
 MEASURE_PORT = 8471
+OTHERS_PORT = 8479
+"""What goes from or to this port counts as others' traffic in the log. In step with ``others.h``."""
+
 _QUEUE_PACKETS = 10_000
 """Before the line's own queue nothing may be dropped, however late the emulator comes."""
 
@@ -66,16 +71,30 @@ class Bed:
         with self.world.service(command, "listening on"):
             yield f"ws://{WORLD}:{MEASURE_PORT}"
 
+    @contextlib.contextmanager
+    def competitor(self, direction: Direction, flows: int = 1) -> Iterator[None]:
+        """Have somebody else in the school load, or send, as fast as the line lets them: TCP, which yields and pushes.
+
+        It passes the school's interface, counts as others' traffic in the truth, and is under way when this begins.
+        """
+        module, both = "tests.linkbed.competitor", (WORLD, str(OTHERS_PORT), direction.value, str(flows))
+        with (
+            self.world.service([sys.executable, "-m", module, "world", *both], "listening"),
+            self.school.service([sys.executable, "-m", module, "school", *both], "under way"),
+        ):
+            yield
+
 
 def binary() -> Path:
     """Return the compiled emulator; compiled anew when its source has changed."""
-    source = SOURCE.read_bytes()
+    source = b"".join(part.read_bytes() for part in (SOURCE, *map(SOURCE.with_name, HEADERS)))
     folder = Path(tempfile.gettempdir()) / f"linkbed-{os.geteuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     program = folder / f"linkbed-{hashlib.sha256(source).hexdigest()[:16]}"
     if not program.exists():
         fresh = program.with_suffix(f".{os.getpid()}")
-        subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(fresh), str(SOURCE), "-lm"], check=True)
+        command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(fresh), str(SOURCE), "-lm"]
+        subprocess.run(command, check=True)
         fresh.rename(program)
     return program
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.linkbed.lines import Line, steady, wandering, with_gaps
+from tests.linkbed.lines import Line, Others, boosted, shared, steady, wandering, with_gaps
 
 
 def _adsl_2(seed: int) -> Line:
@@ -86,3 +86,30 @@ PROFILES: dict[str, Callable[[int], Line]] = {
     "above-floor": _just_above,
 }
 """By short name: a seed in, a line out."""
+
+
+def _cable_boost(seed: int) -> Line:
+    down = boosted(steady(30, delay_s=0.01, queue_s=0.2), 60, 10_000_000)
+    up = boosted(steady(5, delay_s=0.01, queue_s=0.3), 10, 2_000_000)
+    return Line("cable 30/5, boost to 60/10 for 10/2 MB", down, up, seed=seed)
+
+
+def _shared(seed: int) -> Line:
+    down = shared(steady(20, delay_s=0.015, queue_s=0.2), Others(6e6, 1200))
+    up = shared(steady(5, delay_s=0.015, queue_s=0.3), Others(1.5e6, 600))
+    return Line("shared 20/5, 30 % others", down, up, seed=seed)
+
+
+def _shared_bursts(seed: int) -> Line:
+    down = shared(steady(20, delay_s=0.015, queue_s=0.2), Others(6e6, 1200, burst_s=0.3))
+    up = shared(steady(5, delay_s=0.015, queue_s=0.3), Others(1.5e6, 600, burst_s=0.3))
+    return Line("shared 20/5, 30 % others in bursts", down, up, seed=seed)
+
+
+MORE_PROFILES: dict[str, Callable[[int], Line]] = {
+    "cable-30-boost": _cable_boost,
+    "school-shared-20": _shared,
+    "school-bursts-20": _shared_bursts,
+}
+"""Lines that are not the school's alone, or give more at first: what they carry depends on more than the line. For
+tests; the accuracy benchmark and its page have a chart for each of ``PROFILES``, and none for these."""

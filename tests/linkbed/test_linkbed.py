@@ -9,10 +9,11 @@ import time
 
 import pytest
 
-from linkbell_wire.records import PingRecord, SpeedRecord
+from linkbell_wire.records import PingRecord
 from linkbell_wire.words import Direction
-from tests.linkbed.bed import SCHOOL, WORLD, Bed, linkbed, why_not
-from tests.linkbed.lines import Line, Others, Way, steady, wandering, with_gaps
+from tests.linkbed.bed import WORLD, linkbed, why_not
+from tests.linkbed.driving import flood, ping
+from tests.linkbed.lines import Line, Way, steady, wandering, with_gaps
 from tests.linkbed.namespaces import end
 from tests.linkbed.profiles import PROFILES
 from tests.linkbed.truth import BIN_S, PAYLOAD_SHARE, Bin, Truth
@@ -21,35 +22,6 @@ REASON = why_not()
 needs_root = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 REASON_IPERF3 = why_not("iperf3")
 needs_iperf3 = pytest.mark.skipif(REASON_IPERF3 is not None, reason=str(REASON_IPERF3))
-DATAGRAM_BYTES = 1400
-HEADERS_BYTES = 28
-"""IPv4 and UDP."""
-
-FLOOD = """
-import socket, sys, time
-host, rate, seconds, size = sys.argv[1], *map(float, sys.argv[2:])
-out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-begin, sent = time.monotonic(), 0
-while (now := time.monotonic() - begin) < seconds:
-    while sent * size * 8 < rate * now:
-        out.sendto(bytes(int(size)), (host, 9))
-        sent += 1
-    time.sleep(0.002)
-print(sent)
-"""
-
-
-def flood(bed: Bed, rate_bps: float, seconds: float) -> tuple[float, float]:
-    """Send datagrams down the line at ``rate_bps``; return when it began and ended."""
-    began_s = time.monotonic()
-    arguments = (SCHOOL, str(rate_bps), str(seconds), str(DATAGRAM_BYTES))
-    bed.world.run(sys.executable, "-c", FLOOD, *arguments)
-    return began_s, time.monotonic()
-
-
-def ping(bed: Bed, count: int = 20) -> PingRecord:
-    printed = bed.school.run(sys.executable, "-m", "tests.agent.ping.one_ping", WORLD, "--count", str(count))
-    return PingRecord.model_validate_json(printed)
 
 
 @needs_root
@@ -180,54 +152,3 @@ def test_every_profile_is_a_line(name: str) -> None:
         assert isinstance(way, Way)
         assert way.mean_bps > 0
         assert line.is_steady == (len(set(way.rates_bps)) == 1)
-
-
-@needs_root
-@pytest.mark.parametrize("others", [Others(4e6), Others(8e6, on_s=0.05, off_s=0.05)])
-def test_others_take_their_part_and_the_rest_is_left(others: Others) -> None:
-    way = steady(10, delay_s=0.01, queue_s=0.5, others=others)
-    with linkbed(Line("shared", way, steady(10, delay_s=0.01, queue_s=0.5))) as bed:
-        began_s, ended_s = flood(bed, 3e6, 4.0)
-        bins = bed.truth().bins(Direction.DOWNLOAD, began_s + 0.2, ended_s - 0.2)
-        alone = bed.truth().bins(Direction.UPLOAD, began_s + 0.2, ended_s - 0.2)
-    seconds = len(bins) * BIN_S
-    carried_bps = sum(one.others_bytes for one in bins) * 8 / seconds
-    assert carried_bps == pytest.approx(4e6, rel=0.02 if not others.off_s else 0.5)
-    assert sum(one.served_bytes for one in bins) * 8 / seconds == pytest.approx(3.06e6, rel=0.02)
-    assert sum(one.left_bits for one in bins) / seconds == pytest.approx(10e6 - carried_bps, rel=0.001)
-    assert sum(one.others_bytes for one in alone) == 0
-
-
-@needs_root
-def test_a_speed_test_beside_others_reads_what_they_leave() -> None:
-    way = steady(20, delay_s=0.02, queue_s=0.2, others=Others(8e6))
-    with linkbed(Line("shared", way, way)) as bed, bed.measurement_server() as url:
-        began_s = time.monotonic()
-        asleep_s = time.clock_gettime(time.CLOCK_BOOTTIME) - began_s
-        printed = bed.school.run(
-            sys.executable, "-m", "linkbell_agent", "speed", "--server", url, "--json", timeout_s=60
-        )
-        record = SpeedRecord.model_validate_json(printed)
-        truth = bed.truth()
-    for direction, result in ((Direction.DOWNLOAD, record.download), (Direction.UPLOAD, record.upload)):
-        assert result is not None
-        assert result.window_end_boottime_s is not None
-        assert result.window_s is not None
-        end_s = result.window_end_boottime_s - asleep_s
-        left_bps = truth.payload_bps(direction, end_s - result.window_s, end_s, way.delay_s)
-        assert 11e6 < left_bps < 15e6  # others lose packets to the queue that the test keeps full
-        assert result.bps == pytest.approx(left_bps, rel=0.03)
-
-
-@needs_root
-def test_two_lines_of_one_seed_have_the_same_others() -> None:
-    way = steady(10, delay_s=0.0, queue_s=0.2, others=Others(5e6, on_s=0.1, off_s=0.1))
-    counts = []
-    for seed in (3, 3, 4):
-        with linkbed(Line("shared", way, way, seed=seed)) as bed:
-            time.sleep(1.2)
-            bins = bed.truth()._bins[Direction.DOWNLOAD][:100]
-        counts.append([sum(one.others_bytes for one in bins[start : start + 20]) for start in range(0, 100, 20)])
-    packets = 3 * 1200  # a bin is closed a moment after its end
-    assert counts[0] == pytest.approx(counts[1], abs=packets)
-    assert counts[0] != pytest.approx(counts[2], abs=packets)

@@ -15,8 +15,8 @@ import pytest
 from linkbell_agent.watch.latency import LEAST_FOR_RESPONSIVENESS
 from linkbell_wire.records import SpeedRecord
 from linkbell_wire.words import DeviceLimit, Direction, Grade, LimitedBy
-from tests.linkbed.bed import MEASURE_PORT, SCHOOL, WORLD, Bed, linkbed, why_not
-from tests.linkbed.lines import Line, steady
+from tests.linkbed.bed import MEASURE_PORT, WORLD, Bed, linkbed, why_not
+from tests.linkbed.lines import Line, Others, shared, steady
 
 REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
@@ -94,32 +94,22 @@ def test_lost_probes_are_about_as_many_as_the_line_loses() -> None:
     assert 0.03 < statistics.median(tcp_s for tcp_s, _ in probes if tcp_s is not None) < 0.1
 
 
-SENDER = f"""
-import socket, time
-sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-print("sending", flush=True)
-begin, sent = time.monotonic(), 0
-while True:
-    while sent * 1228 * 8 < (time.monotonic() - begin) * 3e6:
-        sock.sendto(bytes(1200), ("{SCHOOL}", 9))
-        sent += 1
-    time.sleep(0.004)
-"""
-
-
 def test_others_on_the_line_are_seen_before_and_during_a_test() -> None:
-    line = Line("shared", steady(12, delay_s=0.01, queue_s=0.2), steady(3, delay_s=0.01, queue_s=0.2))
-    with (
-        linkbed(line) as bed,
-        bed.measurement_server() as url,
-        bed.world.service([sys.executable, "-c", SENDER], "sending"),
-    ):
+    down = shared(steady(12, delay_s=0.01, queue_s=0.2), Others(3e6, 1228, passes_school=True))
+    line = Line("shared", down, steady(3, delay_s=0.01, queue_s=0.2))
+    with linkbed(line) as bed, bed.measurement_server() as url:
         record = speed(bed, url, "--download-only")
+        truth = bed.truth()
     assert record.others_before_bps is not None
-    assert 2.4e6 < record.others_before_bps < 3.6e6
+    assert record.others_before_bps == pytest.approx(3e6, rel=0.1)
     assert record.download is not None
     assert record.download.others_bps is not None
-    assert 2e6 < record.download.others_bps < 3.6e6
+    assert record.download.window_s is not None
+    assert record.download.window_end_boottime_s is not None
+    # They get less through while the test fills the queue they share.
+    end_s = record.download.window_end_boottime_s - (time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic())
+    through_bps = truth.others_bps(Direction.DOWNLOAD, end_s - record.download.window_s, end_s)
+    assert record.download.others_bps == pytest.approx(through_bps, rel=0.25)
 
 
 @contextlib.contextmanager
