@@ -28,6 +28,7 @@ ANSWERED = frozenset(
         FailureCode.CONNECTION_RESET,
         FailureCode.CONNECTION_CLOSED,
         FailureCode.TLS_CERTIFICATE_INVALID,
+        FailureCode.TLS_CERTIFICATE_EXPIRED,
         FailureCode.TLS_FAILED,
         FailureCode.HTTP_STATUS,
         FailureCode.REDIRECTED,

@@ -113,7 +113,7 @@ async def test_a_tls_session_is_taken_up_again() -> None:
     ("make", "code"),
     [
         (lambda: serving("other.example"), FailureCode.TLS_CERTIFICATE_INVALID),
-        (lambda: serving("platform.example", begins_days=-30, ends_days=-1), FailureCode.TLS_CERTIFICATE_INVALID),
+        (lambda: serving("platform.example", begins_days=-30, ends_days=-1), FailureCode.TLS_CERTIFICATE_EXPIRED),
         (lambda: serving("platform.example", begins_days=9), FailureCode.TLS_CERTIFICATE_NOT_YET_VALID),
     ],
     ids=["another name", "run out", "from the future: this box's clock is behind"],
