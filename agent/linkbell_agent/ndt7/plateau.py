@@ -70,7 +70,7 @@ class Enough:
 ENOUGH = (
     Enough(0.7, 4, 0.005, Stop.STABLE),
     Enough(0.75, 5, 0.02, Stop.STABLE),
-    Enough(0.8, 6, None, Stop.VARYING),
+    Enough(0.77, 6, None, Stop.VARYING),
 )
 
 
