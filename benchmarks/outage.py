@@ -27,8 +27,8 @@ from tools.run_local import Local, listening_url, output, tool
 from linkbell_agent.clock import Moment
 from linkbell_agent.collector_api import HttpCollectorApi, HttpReply
 from linkbell_agent.retry import Backoff
+from linkbell_agent.sections import Settings
 from linkbell_agent.sender import Sender
-from linkbell_agent.settings import Settings
 from linkbell_agent.spool import Limits, Spool
 from linkbell_agent.spool_file import SpoolFile
 from linkbell_wire.records import CheckRecord, EventRecord, PingRecord, Record, SpeedRecord, SpeedResult

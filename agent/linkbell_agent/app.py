@@ -47,8 +47,8 @@ from linkbell_agent.recent.keeping import HistoryKeeper, load_history
 from linkbell_agent.retry import Backoff
 from linkbell_agent.route import Gateway, default_gateways, nameservers
 from linkbell_agent.runner import Probes, Runner, RunnerOptions
+from linkbell_agent.sections import Settings
 from linkbell_agent.sender import Sender
-from linkbell_agent.settings import Settings
 from linkbell_agent.spool import Limits, Spool
 from linkbell_agent.spool_file import SpoolFile
 from linkbell_wire.configuration import AgentConfiguration

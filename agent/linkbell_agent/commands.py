@@ -20,7 +20,8 @@ from linkbell_agent.permit import Permit
 from linkbell_agent.plan import Plan, is_mlab
 from linkbell_agent.probes.base import CheckRequest, PingRequest, SpeedRequest
 from linkbell_agent.probes.gateway import no_gateway
-from linkbell_agent.settings import Settings, nearest, table
+from linkbell_agent.sections import Settings
+from linkbell_agent.settings import nearest, table
 from linkbell_wire import floor, quantities
 from linkbell_wire.configuration import (
     MAX_TEST_BYTES,

@@ -12,7 +12,7 @@ from linkbell_agent.courtesy.rule import Manners
 from linkbell_agent.permit import IpNetwork, Permit, permit, plain
 from linkbell_agent.schedule.calendar import SchoolCalendar, find_zone, read_ranges, week_of
 from linkbell_agent.schedule.slots import Kind, Timetable
-from linkbell_agent.settings import CalendarSettings, Settings
+from linkbell_agent.sections import CalendarSettings, Settings
 from linkbell_wire.configuration import (
     AgentConfiguration,
     BudgetConfiguration,

@@ -70,6 +70,7 @@ class RunnerOptions:
     """What else runs for ever, such as the page."""
     life: Life | None = None
     open_door: OpenDoor | None = None
+    account_delay_s: float = ACCOUNT_DELAY_S
     rng: random.Random = field(default_factory=random.SystemRandom)
 
 
@@ -232,12 +233,12 @@ class Runner:
     async def _account_for_ever(self) -> None:
         """Say how much of the month's data is used, and what it will come to."""
         while True:
-            await asyncio.sleep(ACCOUNT_DELAY_S)
+            await asyncio.sleep(self._options.account_delay_s)
             door = self._tests.door()
             if door is not None:
                 usage = await door.usage(self._context.uplink.name)
                 self._event(EventName.DATA_USE, **usage.details())
-            await asyncio.sleep(ACCOUNT_INTERVAL_S - ACCOUNT_DELAY_S)
+            await asyncio.sleep(ACCOUNT_INTERVAL_S)
 
     async def _flush_for_ever(self) -> None:
         while True:

@@ -16,7 +16,8 @@ from linkbell_agent.doctor.run import MARKS, examine, exit_is_good, report
 from linkbell_agent.files import StateError
 from linkbell_agent.language.speech import Speech, from_environment
 from linkbell_agent.page.child import find_zone
-from linkbell_agent.settings import Settings, SettingsError, environment_language, load
+from linkbell_agent.sections import Settings
+from linkbell_agent.settings import SettingsError, environment_language, load
 from linkbell_agent.status.screen import UNICODE, Screen, signs_for
 from linkbell_agent.status.source import Found, Origin, find
 

@@ -13,6 +13,7 @@ from linkbell_agent.budget.profiles import BudgetPlan
 from linkbell_agent.doorway import Doorway
 from linkbell_agent.line_tests import LineTests
 from linkbell_agent.net import Uplink
+from linkbell_agent.permit import Permit, permit
 from linkbell_agent.plan import Plan
 from linkbell_agent.probes.base import CheckRequest, ProbeContext, SpeedRequest
 from linkbell_agent.rounds import Asked
@@ -51,6 +52,7 @@ class Box:
         self.context = ProbeContext(Uplink(), self.clock)
         self.state = state
         self.caps: list[int | None] = []
+        self.permits: list[Permit | None] = []
         self.checks = 0
         self.kept: list[Record] = []
         self.doorway = Doorway(self.clock, state, lambda: plan, lambda: None)
@@ -67,6 +69,7 @@ class Box:
 
     async def _speed(self, request: SpeedRequest, context: ProbeContext) -> Record:
         self.caps.append(request.max_bytes)
+        self.permits.append(context.uplink.permit)
         result = SpeedResult(bps=20e6, bytes=3 * MB, duration_s=1.0, stop=Stop.STABLE)
         return SpeedRecord(
             **context.stamp(), engine=Engine.NDT7, server=URL, trigger=request.trigger, download=result, upload=result
@@ -74,6 +77,7 @@ class Box:
 
     async def _check(self, request: CheckRequest, context: ProbeContext) -> Record:
         self.checks += 1
+        self.permits.append(context.uplink.permit)
         return CheckRecord(
             **context.stamp(),
             server=URL,
@@ -93,6 +97,14 @@ async def test_a_box_with_nothing_to_ask_runs_its_tests_and_keeps_no_ledger(tmp_
     assert await box.tests.refuse_pings(UNMETERED) is None
     assert box.tests.door() is None
     assert LedgerFile(tmp_path).read() == {}
+
+
+async def test_tests_keep_to_the_addresses_that_are_permitted(tmp_path: Path) -> None:
+    allowed = permit(["192.0.2.0/24"], [], [])
+    box = Box(tmp_path, replace(UNMETERED, permit=allowed))
+    await box.speed()
+    await box.check()
+    assert box.permits == [allowed, allowed]
 
 
 async def test_what_is_in_the_budget_runs_and_its_real_cost_is_on_disk(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from linkbell_agent.plan import Plan, Surroundings, is_mlab, make_plan
 from linkbell_agent.schedule.slots import Kind
-from linkbell_agent.settings import (
+from linkbell_agent.sections import (
     CalendarSettings,
     CheckSettings,
     ServerSettings,

@@ -11,10 +11,12 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 
+from linkbell_agent.budget.profiles import BudgetPlan
 from linkbell_agent.clock import SystemClock
 from linkbell_agent.collector_api import HttpReply
 from linkbell_agent.configuration import ConfigurationKeeper
 from linkbell_agent.done_file import DoneFile
+from linkbell_agent.doorway import Doorway
 from linkbell_agent.identity import Identity, write_identity
 from linkbell_agent.link import CollectorLink, Connected
 from linkbell_agent.net import Uplink
@@ -31,7 +33,17 @@ from linkbell_agent.spool_file import SpoolFile
 from linkbell_wire.configuration import SpeedServer, TargetConfiguration
 from linkbell_wire.failures import FailureCode
 from linkbell_wire.records import CheckRecord, EventRecord, PingRecord, Record, SkipRecord, SpeedRecord, SpeedResult
-from linkbell_wire.words import Direction, Engine, EventName, Layer, PingMethod, SkipReason, Stop, Trigger
+from linkbell_wire.words import (
+    BudgetProfile,
+    Direction,
+    Engine,
+    EventName,
+    Layer,
+    PingMethod,
+    SkipReason,
+    Stop,
+    Trigger,
+)
 from tests.agent.fakes import ToldCollector, reply, settle_all
 
 GATEWAY = TargetConfiguration(name="gateway", layer=Layer.GATEWAY, host="192.0.2.1")
@@ -130,7 +142,12 @@ def enrol_here(folder: Path, agent: str = "agent-1") -> None:
 
 @asynccontextmanager
 async def working(
-    folder: Path, plan: Plan, probes: Probes, *, speed_now: bool = False, collector: ToldCollector | None = None
+    folder: Path,
+    plan: Plan,
+    probes: Probes,
+    *,
+    speed_now: bool = False,
+    collector: ToldCollector | None = None,
 ) -> AsyncIterator[Bench]:
     context = ProbeContext(Uplink(), SystemClock())
     spool = Spool(lambda: SpoolFile(folder / "spool.db"), uuid4(), context.clock, Limits())
@@ -142,6 +159,8 @@ async def working(
         report_interval_s=1,
         speed_now=speed_now,
         on_record=bench.keep,
+        open_door=Doorway(context.clock, folder, lambda: plan, lambda: None),
+        account_delay_s=0.2,
     )
     bench.runner = Runner(probes, context, lambda: plan, (spool, link), options)
     task = asyncio.create_task(bench.runner.run())
@@ -348,3 +367,36 @@ async def test_floors_are_checked_and_no_two_tests_run_at_once(tmp_path: Path) -
     assert directions == set(Direction)
     assert line.overlaps == 0
     assert line.pings_under_load == 0
+
+
+async def test_a_box_with_a_budget_says_what_it_used_and_one_without_says_nothing(tmp_path: Path) -> None:
+    far = TargetConfiguration(name="far", layer=Layer.INTERNATIONAL, host="192.0.2.9")
+    plan = replace(PLAN, targets=(far,), speed_enabled=False, budget=BudgetPlan(BudgetProfile.METERED, 10**9))
+    async with working(tmp_path, plan, Probes(quick_ping, Line().speed)) as bench:
+        await bench.until(lambda records: EventName.DATA_USE in events(records))
+    [use, *_] = [one for one in bench.records if isinstance(one, EventRecord) and one.event is EventName.DATA_USE]
+    assert use.details["budget_bytes"] == 10**9
+    assert 0 < int(str(use.details["ping_bytes"])) < 10**6
+    async with working(tmp_path / "free", replace(plan, budget=BudgetPlan()), Probes(quick_ping, Line().speed)) as free:
+        await free.until(lambda records: len(kinds(records, PingRecord)) >= 5)
+    assert EventName.DATA_USE not in events(free.records)
+
+
+async def test_pings_that_are_not_in_the_budget_are_not_sent_and_recorded_as_skipped(tmp_path: Path) -> None:
+    far = TargetConfiguration(name="far", layer=Layer.INTERNATIONAL, host="192.0.2.9")
+    plan = replace(PLAN, targets=(far,), speed_enabled=False, budget=BudgetPlan(BudgetProfile.METERED, 10_000_000))
+    door = Doorway(SystemClock(), tmp_path, lambda: plan, lambda: None)(plan)
+    assert door is not None
+    for size_bytes in (100_000, 1000, 10):
+        while await door.draw("main", size_bytes):
+            pass
+    async with working(tmp_path, plan, Probes(quick_ping, Line().speed)) as bench:
+        await bench.until(lambda records: kinds(records, SkipRecord))
+    skip = kinds(bench.records, SkipRecord)[0]
+    assert isinstance(skip, SkipRecord)
+    assert (skip.skipped, skip.reason) == ("ping", SkipReason.BUDGET)
+    assert kinds(bench.records, PingRecord) == []
+
+
+def events(records: list[Record]) -> list[EventName]:
+    return [record.event for record in records if isinstance(record, EventRecord)]

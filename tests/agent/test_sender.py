@@ -129,6 +129,17 @@ async def test_a_rejected_record_is_counted_and_does_not_hold_up_the_rest(spool:
     assert spool.counter("rejected") == 1
 
 
+async def test_what_time_it_is_at_the_collector_is_passed_on(spool: Spool) -> None:
+    spool.append(ping_record())
+    heard: list[datetime] = []
+    collector = ToldCollector(settled(stored=1))
+    backoff = Backoff(random.Random(1))
+    sender = Sender(spool, collector, "lbc_x", Impatient(), backoff, batch_records=60, heard=heard.append)
+    await sender.send_waiting()
+    [reply_body] = [json.loads(settled(stored=1).body)]
+    assert heard == [datetime.fromisoformat(reply_body["server_time"])]
+
+
 async def test_too_large_a_batch_is_halved_until_it_fits(spool: Spool) -> None:
     for _ in range(8):
         spool.append(ping_record())

@@ -20,8 +20,8 @@ from linkbell_agent.life import Life
 from linkbell_agent.net import Uplink
 from linkbell_agent.probes.base import ProbeContext
 from linkbell_agent.retry import Backoff
+from linkbell_agent.sections import Settings as AgentSettings
 from linkbell_agent.sender import REFUSED_WAIT_S, Sender
-from linkbell_agent.settings import Settings as AgentSettings
 from linkbell_agent.spool import Limits, Spool
 from linkbell_agent.spool_file import SpoolFile
 from linkbell_collector import app as collector_app

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from linkbell_agent import app as agent_app
-from linkbell_agent.settings import PingSettings, ReportSettings, SpeedSettings, TargetSettings
-from linkbell_agent.settings import Settings as AgentSettings
+from linkbell_agent.sections import PingSettings, ReportSettings, SpeedSettings, TargetSettings
+from linkbell_agent.sections import Settings as AgentSettings
 from linkbell_collector import app as collector_app
 from linkbell_collector.measure.app import build as build_measure
 from linkbell_collector.measure.settings import MeasureSettings

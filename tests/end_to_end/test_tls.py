@@ -17,7 +17,7 @@ from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.collector_api import HttpCollectorApi
 from linkbell_agent.describe import unreachable
 from linkbell_agent.enrolment import EnrolmentError
-from linkbell_agent.settings import Settings
+from linkbell_agent.sections import Settings
 from linkbell_collector.measure.app import MeasurementServer
 from linkbell_collector.measure.app import build as build_measure
 from linkbell_collector.measure.settings import MeasureSettings

@@ -12,6 +12,7 @@ import pytest
 from linkbell_wire.records import PingRecord
 from linkbell_wire.words import Direction
 from tests.linkbed.bed import WORLD, linkbed, why_not
+from tests.linkbed.drawn import KINDS, drawn
 from tests.linkbed.driving import flood, ping
 from tests.linkbed.lines import Line, Way, steady, wandering, with_gaps
 from tests.linkbed.namespaces import end
@@ -22,6 +23,19 @@ REASON = why_not()
 needs_root = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 REASON_IPERF3 = why_not("iperf3")
 needs_iperf3 = pytest.mark.skipif(REASON_IPERF3 is not None, reason=str(REASON_IPERF3))
+
+
+def test_a_drawn_line_is_the_same_for_the_same_seed_and_within_its_kinds_ranges() -> None:
+    assert drawn(5) == drawn(5) != drawn(5 + len(KINDS))
+    for seed in range(200):
+        kind, line = KINDS[seed % len(KINDS)], drawn(seed)
+        assert line.name.startswith(kind.name)
+        assert (
+            kind.down_mbit[0] * (1 - kind.swing[1]) < line.down.mean_bps / 1e6 < kind.down_mbit[1] * (1 + kind.swing[1])
+        )
+        assert kind.delay_s[0] <= line.down.delay_s == line.up.delay_s <= kind.delay_s[1]
+        assert line.down.loss <= kind.loss[1]
+        assert line.is_steady == (kind.swing == (0.0, 0.0))
 
 
 @needs_root

@@ -15,7 +15,7 @@ from linkbell_agent.link import Closable
 from linkbell_agent.net import Uplink
 from linkbell_agent.plan import Plan
 from linkbell_agent.probes.base import PingRequest, Probe
-from linkbell_agent.settings import Settings
+from linkbell_agent.sections import Settings
 
 
 class Result(StrEnum):

@@ -9,7 +9,7 @@ from linkbell_agent.clock import Clock
 from linkbell_agent.identity import Identity
 from linkbell_agent.page.facts import Facts
 from linkbell_agent.route import default_gateways
-from linkbell_agent.settings import Settings
+from linkbell_agent.sections import Settings
 from linkbell_wire.configuration import AgentConfiguration
 from linkbell_wire.version import __version__
 

@@ -16,7 +16,7 @@ from linkbell_agent.page.listen import loopback_of, read_listen
 from linkbell_agent.page.status_json import status_document
 from linkbell_agent.page.view import make_view
 from linkbell_agent.recent.keeping import HISTORY_FILE, load_history
-from linkbell_agent.settings import Settings
+from linkbell_agent.sections import Settings
 
 TIMEOUT_S = 25.0
 MAX_BYTES = 2_000_000

@@ -7,7 +7,7 @@ import pytest
 from linkbell_agent.budget.planned import HANDSHAKE_BYTES, LOOK_UP_BYTES, SMALL_PAGE_BYTES, policy_of, round_bytes
 from linkbell_agent.budget.profiles import PROFILES, BudgetPlan, Wish, merge
 from linkbell_agent.plan import Plan, Surroundings, make_plan
-from linkbell_agent.settings import Settings
+from linkbell_agent.sections import Settings
 from linkbell_wire.configuration import AgentConfiguration, BudgetConfiguration, SchoolConfiguration, SpeedConfiguration
 from linkbell_wire.words import BudgetProfile
 

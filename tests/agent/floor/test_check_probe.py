@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,8 +12,11 @@ import pytest
 
 from linkbell_agent.clock import SystemClock
 from linkbell_agent.floor.client import FloorClient
-from linkbell_agent.floor.exchange import GOODBYE_S
+from linkbell_agent.floor.download import FloorDownload
+from linkbell_agent.floor.exchange import GOODBYE_S, Limits
+from linkbell_agent.ndt7.connection import open_test
 from linkbell_agent.ndt7.endpoint import parse
+from linkbell_agent.ndt7.upgrade import Upgrade
 from linkbell_agent.net import Uplink
 from linkbell_agent.probes.base import CheckRequest, ProbeContext
 from linkbell_agent.probes.check import check
@@ -244,6 +248,22 @@ async def test_a_server_that_pings_does_not_stop_an_upload() -> None:
         record = await run(other.url, direction=UP)
     assert record.failure is None
     assert record.passed is True
+
+
+async def test_a_downloads_whole_budget_fits_the_window_behind_a_lost_packet() -> None:
+    async def waits(visitor: Visitor) -> None:
+        await visitor.swallow(60)
+
+    async with serving(upgraded(waits)) as other:
+        opened = await open_test(Upgrade(parse(other.url), DOWN, subprotocol=floor.SUBPROTOCOL), Uplink())
+        sock = opened.connection._sock
+        before = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        FloorDownload(opened.connection, Limits(8e6, 0.04), time.monotonic)
+        after = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        low_water = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+        opened.connection.close()
+    assert before < floor.budget_bytes(8e6) <= after
+    assert low_water == 1
 
 
 async def test_waiting_for_the_servers_goodbye_is_no_lack_of_data() -> None:

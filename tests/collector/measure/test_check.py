@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import subprocess
 
 import pytest
 
@@ -55,6 +57,23 @@ def test_a_floor_is_accepted_with_its_own_subprotocol() -> None:
     assert isinstance(verdict, AcceptedCheck)
     assert verdict.floor_bps == 8e6
     assert verdict.headers["Sec-WebSocket-Protocol"] == floor.SUBPROTOCOL
+
+
+def receive_buffer_bytes(port: int) -> int:
+    """Return what the kernel gives the server's end of the one connection to ``port`` (ss(8), skmem's rb)."""
+    command = ["ss", "-tnmH", "state", "established", f"( sport = :{port} )"]
+    found = re.search(r"rb(\d+)", subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert found is not None
+    return int(found[1])
+
+
+async def test_an_uploads_whole_budget_fits_the_window_behind_a_lost_packet(start: Start) -> None:
+    server = await start(timings=QUICK)
+    async with open_peer(server.port) as peer:
+        answer = await peer.ask(shake(UP))
+        assert answer.status == 101
+        await asyncio.sleep(0.05)
+        assert receive_buffer_bytes(server.port) >= floor.budget_bytes(8e6)
 
 
 async def test_a_download_is_paced_and_never_more_than_the_budget(start: Start) -> None:
