@@ -382,6 +382,15 @@ async def test_a_box_with_a_budget_says_what_it_used_and_one_without_says_nothin
     assert EventName.DATA_USE not in events(free.records)
 
 
+async def test_rounds_of_pings_are_as_far_apart_as_the_budget_needs(tmp_path: Path) -> None:
+    far = TargetConfiguration(name="far", layer=Layer.INTERNATIONAL, host="192.0.2.9")
+    plan = replace(PLAN, targets=(far,), speed_enabled=False, budget=BudgetPlan(BudgetProfile.METERED, 10_000_000))
+    async with working(tmp_path, plan, Probes(quick_ping, Line().speed)) as bench:
+        await asyncio.sleep(1.2)
+    rounds = [record for record in bench.records if isinstance(record, PingRecord) and record.target == "far"]
+    assert 1 <= len(rounds) <= 3
+
+
 async def test_pings_that_are_not_in_the_budget_are_not_sent_and_recorded_as_skipped(tmp_path: Path) -> None:
     far = TargetConfiguration(name="far", layer=Layer.INTERNATIONAL, host="192.0.2.9")
     plan = replace(PLAN, targets=(far,), speed_enabled=False, budget=BudgetPlan(BudgetProfile.METERED, 10_000_000))

@@ -8,7 +8,13 @@ from linkbell_agent.budget.planned import HANDSHAKE_BYTES, LOOK_UP_BYTES, SMALL_
 from linkbell_agent.budget.profiles import PROFILES, BudgetPlan, Wish, merge
 from linkbell_agent.plan import Plan, Surroundings, make_plan
 from linkbell_agent.sections import Settings
-from linkbell_wire.configuration import AgentConfiguration, BudgetConfiguration, SchoolConfiguration, SpeedConfiguration
+from linkbell_wire.configuration import (
+    AgentConfiguration,
+    BudgetConfiguration,
+    CheckConfiguration,
+    SchoolConfiguration,
+    SpeedConfiguration,
+)
 from linkbell_wire.words import BudgetProfile
 
 FREE, METERED, SATELLITE = BudgetProfile.UNMETERED, BudgetProfile.METERED, BudgetProfile.SATELLITE
@@ -82,3 +88,9 @@ def test_the_satellite_profile_fits_its_own_budget(floor_bps: float) -> None:
     found = plan(budget={"profile": "satellite"})
     policy = policy_of(found, checks_per_day=24, floor_bps=floor_bps)
     assert 31 * (policy.ping_bytes_per_day + 4 * policy.check_bytes) <= 0.98 * 10**9
+
+
+def test_a_satellite_line_has_four_checks_in_a_long_school_day_whoever_asks_for_more() -> None:
+    check = CheckConfiguration(interval_s=600)
+    assert plan(AgentConfiguration(check=check)).check_interval_s == 600
+    assert plan(AgentConfiguration(check=check), budget={"profile": "satellite"}).check_interval_s == 3 * 3600

@@ -68,6 +68,7 @@ def test_a_gateway_that_sends_no_reply_is_judged_by_arp_and_by_its_habits(
         (http(code=FailureCode.HTTP_STATUS, status=504), IMPAIRED),
         (http(code=FailureCode.HTTP_STATUS, status=504, url="http://platform.example/"), DOWN),
         (http(code=FailureCode.BLOCKED_PAGE, status=451), IMPAIRED),
+        (http(code=FailureCode.TLS_CERTIFICATE_EXPIRED, operation=Operation.TLS_HANDSHAKE, status=None), IMPAIRED),
         (http(code=FailureCode.CONNECTION_REFUSED, operation=Operation.CONNECT, status=None), IMPAIRED),
         (http(code=FailureCode.CONNECTION_RESET, operation=Operation.TLS_HANDSHAKE, status=None), IMPAIRED),
         (http(code=FailureCode.TIMEOUT, operation=Operation.CONNECT, status=None), DOWN),

@@ -312,3 +312,30 @@ async def test_cancelling_ends_at_once_and_leaves_no_socket(direction: Direction
         with pytest.raises(asyncio.CancelledError):
             await task
         assert time.monotonic() - began < 0.3
+
+
+class Noting:
+    """A rule that only takes note."""
+
+    def __init__(self, rtt_s: float) -> None:
+        self.estimate: Estimate | None = None
+        self.queued: list[bool | None] = []
+
+    def __call__(self, sample: Sample) -> Stop | None:
+        self.queued.append(sample.is_queued)
+        return None
+
+
+@pytest.mark.parametrize("direction", [DOWN, UP])
+async def test_the_rule_is_told_of_an_uploads_queue_which_only_its_sender_sees(direction: Direction) -> None:
+    rules: list[Noting] = []
+
+    def make(rtt_s: float) -> Noting:
+        rules.append(Noting(rtt_s))
+        return rules[-1]
+
+    behaviour = servers.swallows_then("waits", 3) if direction is UP else servers.never_stops_sending
+    async with serving(behaviour) as server, asyncio.timeout(15):
+        await Client(Uplink(), time.monotonic, make).measure(direction, Endpoint("127.0.0.1", server.port), Caps(0.5))
+    told = {value for value in rules[0].queued if value is not None}
+    assert bool(told) is (direction is UP)
