@@ -7,6 +7,7 @@ from typing import Any
 from linkbell_wire.errors import ErrorReply
 from linkbell_wire.failures import Failure, FailureCode
 from linkbell_wire.records import (
+    NO_SUCH_NAME,
     CheckRecord,
     DnsRecord,
     EventRecord,
@@ -146,6 +147,8 @@ def _dns(record: DnsRecord) -> str:
     where = "the system's resolver" if record.resolver is None else record.resolver
     if record.failure is not None:
         return f"DOWN   {record.name}: {failure_words(record.failure)} ({where})"
+    if record.name == NO_SUCH_NAME:
+        return f"true   {milliseconds(record.duration_s)}, no address for a name that does not exist ({where})"
     return f"up     {milliseconds(record.duration_s)}, {record.name} ({where})"
 
 

@@ -75,6 +75,7 @@ class Rounds:
                 # A new installation shows its first number at once. Later ones wait for their moment, or every power
                 # cut in a village would be followed by all its schools testing together.
                 self._is_asked_for = False
+                self._look_back()
                 await self._work.sleep(FIRST_TEST_DELAY_S)
                 await self._test_now()
             while True:
@@ -86,6 +87,12 @@ class Rounds:
         finally:
             self._give_up()
             self._file.flush()
+
+    def _look_back(self) -> None:
+        """Note what went by before the first test: of a new installation nothing did."""
+        agenda = self._agenda()
+        if agenda is not None:
+            self._note_what_went_by(agenda, self._present())
 
     def _look(self) -> float:
         """Return for how many seconds nothing is to be done. Records what went by meanwhile."""

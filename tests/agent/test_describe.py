@@ -7,7 +7,7 @@ import pytest
 
 from linkbell_agent.describe import describe, explain
 from linkbell_wire.failures import FailureCode, Operation
-from linkbell_wire.records import Record, SpeedRecord, SpeedResult, VerdictRecord
+from linkbell_wire.records import NO_SUCH_NAME, Record, SpeedRecord, SpeedResult, VerdictRecord
 from linkbell_wire.words import (
     DeviceLimit,
     Engine,
@@ -93,6 +93,10 @@ def test_every_limit_of_the_box_has_words(cause: DeviceLimit) -> None:
             "ping   gateway        up     answers ARP and no pings (192.0.2.1)",
         ),
         (dns(), "dns    resolver       up     20.0 ms, example.kz (198.51.100.53)"),
+        (
+            dns(target="resolver-lie").model_copy(update={"name": NO_SUCH_NAME}),
+            "dns    resolver-lie   true   20.0 ms, no address for a name that does not exist (198.51.100.53)",
+        ),
         (
             dns(FailureCode.DNS_TIMEOUT, None, "system"),
             "dns    system         DOWN   example.kz: resolve: dns timeout (the system's resolver)",

@@ -236,3 +236,10 @@ def test_checks_are_written_down_every_ten_minutes_at_most(tmp_path: Path) -> No
             writes, content = writes + (now != content), now
         clock.advance(60)
     assert 55 <= writes <= 62
+
+
+async def test_of_a_new_installation_nothing_was_missed(tmp_path: Path) -> None:
+    school = School(tmp_path, clock=ToldClock(MONDAY + timedelta(hours=15)))
+    await school.run(0.2, first_at_once=True)
+    assert not [record for record in school.records if isinstance(record, SkipRecord)]
+    assert len(school.tries) == 1

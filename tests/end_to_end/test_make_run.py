@@ -39,9 +39,20 @@ async def make_run(data: Path, *, prefix: Sequence[str] = (), arguments: Sequenc
     try:
         yield run
     finally:
-        if process.returncode is None:
+        await end(process)
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """End it as Ctrl-C does: killed at once it could not end what it has started."""
+    if process.returncode is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            async with asyncio.timeout(30):
+                await process.wait()
+        except TimeoutError:
             process.kill()
-        await process.wait()
+            await process.wait()
+            raise
 
 
 class Run:

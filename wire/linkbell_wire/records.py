@@ -10,6 +10,9 @@ from linkbell_wire.fields import WireModel
 
 MAX_DETAILS = 16
 
+NO_SUCH_NAME = "linkbell-check.invalid"
+"""Looked up now and then to see whether a name server makes answers up: no such name will ever exist (RFC 6761)."""
+
 
 def _require_result_or_failure(name: str, value: object, failure: Failure | None) -> None:
     """Hold that absent is ``None`` and that exactly one of a value and a failure is given."""

@@ -19,7 +19,7 @@ from linkbell_agent.probes.gateway import no_gateway
 from linkbell_agent.probes.http import HttpRequest, Sessions
 from linkbell_agent.probes.pages import Expectation
 from linkbell_wire.configuration import TargetConfiguration
-from linkbell_wire.records import DnsRecord, HttpRecord, PingRecord, Record, VerdictRecord
+from linkbell_wire.records import NO_SUCH_NAME, DnsRecord, HttpRecord, PingRecord, Record, VerdictRecord
 from linkbell_wire.words import Layer, VerdictState
 
 COLLECTOR, ISP, PORTAL, RESOLVER, SYSTEM = "collector", "isp", "portal-check", "resolver", "system"
@@ -39,9 +39,6 @@ WELL_EVERY_S = 290.0
 
 LIE_CHECK_ROUNDS = 60
 """A name server that invents answers does so always: once an hour is often enough to ask."""
-
-NO_SUCH_NAME = "linkbell-check.invalid"
-"""Never exists (RFC 6761)."""
 
 CLOSER_LOOK_S = 600.0
 """A line that stays degraded is not looked at more often for ever: every look is paid for."""

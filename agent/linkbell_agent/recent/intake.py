@@ -3,6 +3,7 @@
 from linkbell_agent.recent.history import History
 from linkbell_agent.recent.stretch import Check, Event, Last, Skip, Speed, Verdict
 from linkbell_wire.records import (
+    NO_SUCH_NAME,
     CheckRecord,
     DnsRecord,
     EventRecord,
@@ -26,7 +27,7 @@ class Intake:
 
     def add(self, record: Record) -> None:
         """Take one record in."""
-        if record.boot_id != self.history.boot_id:
+        if record.boot_id != self.history.boot_id or _asks_for_a_lie(record):
             return
         self.history.offset_s = record.at.timestamp() - record.boottime_s
         present, at = self.history.present, record.boottime_s
@@ -55,6 +56,11 @@ class Intake:
         track = self.history.present.track(kind, record.target, record.layer.value, host)
         track.minutes.put(int(record.boottime_s // 60), last.rtt_s, last.loss_ratio)
         track.last = last
+
+
+def _asks_for_a_lie(record: Record) -> bool:
+    """Say whether a look-up only tries whether the name server is honest: that is in the verdict, and no track."""
+    return isinstance(record, DnsRecord) and record.name == NO_SUCH_NAME
 
 
 def _ping(record: PingRecord) -> Last:

@@ -67,7 +67,11 @@ def answering(picture: Behaviour, form: Behaviour | None = None) -> Behaviour:
 def children() -> Iterator[int]:
     """Yield the test processes this process has started and not yet seen the end of."""
     for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
+        try:
+            pids = (task / "children").read_text().split()
+        except FileNotFoundError:  # a thread that has ended meanwhile
+            continue
+        for pid in pids:
             try:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
             except OSError:

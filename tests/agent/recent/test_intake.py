@@ -8,7 +8,7 @@ import pytest
 from linkbell_agent.recent.history import History
 from linkbell_agent.recent.intake import Intake
 from linkbell_agent.recent.stretch import Last
-from linkbell_wire.records import RECORD_ADAPTER, DnsRecord, HttpRecord, PingRecord
+from linkbell_wire.records import NO_SUCH_NAME, RECORD_ADAPTER, DnsRecord, HttpRecord, PingRecord
 from tests.agent.fakes import BOOT
 
 COMMON = {"seq": 0, "uplink": "main", "at": datetime(2026, 3, 2, tzinfo=UTC), "boot_id": BOOT, "boottime_s": 90.0}
@@ -97,4 +97,6 @@ def test_kinds_of_probes_at_one_target_are_told_apart() -> None:
         (HttpRecord, HTTP | {"status": 200}),
     ):
         intake.add(model.model_validate(COMMON | given, strict=False))
+    lie_check = DNS | {"target": "t-lie", "name": NO_SUCH_NAME, "duration_s": 0.1}
+    intake.add(DnsRecord.model_validate(COMMON | lie_check, strict=False))
     assert list(intake.history.present.tracks) == [("ping", "t"), ("dns", "t"), ("http", "t")]

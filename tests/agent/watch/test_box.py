@@ -98,7 +98,8 @@ def test_this_machine_tells_of_itself() -> None:
     assert box.port("lo").is_loopback
     counted = box.counted("lo", time.monotonic)
     assert counted is not None
-    assert counted.rx_bytes == counted.tx_bytes
+    # What is sent comes back, but for what others on this machine have under way at the moment.
+    assert 0 <= counted.tx_bytes - counted.rx_bytes < 10_000_000
 
 
 def test_the_way_to_an_address_is_the_kernels_own() -> None:
