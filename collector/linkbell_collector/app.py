@@ -23,9 +23,9 @@ from linkbell_collector.live import LiveState
 from linkbell_collector.pages.render import Pages
 from linkbell_collector.registry import Floors, Registry
 from linkbell_collector.settings import Settings
+from linkbell_collector.store.groups import Group, WriterLimits
 from linkbell_collector.store.sqlite import SqliteStore
 from linkbell_collector.store.sqlite_connection import DATABASE_NAME, Database
-from linkbell_collector.store.sqlite_writer import Group, WriterLimits
 from linkbell_collector.telemetry import Telemetry
 from linkbell_collector.values import bracketed
 

@@ -18,9 +18,9 @@ from linkbell_collector.live import LiveState
 from linkbell_collector.registry import Floors, Registry
 from linkbell_collector.secret import digest, new_token
 from linkbell_collector.settings import Settings
+from linkbell_collector.store.groups import WriterLimits
 from linkbell_collector.store.sqlite import SqliteStore
 from linkbell_collector.store.sqlite_connection import DATABASE_NAME, Database
-from linkbell_collector.store.sqlite_writer import WriterLimits
 from linkbell_wire import ErrorCode
 from linkbell_wire.enrolment import EnrolRequest
 from tests.collector.support import DAY_US, NOON_US, FakeClock, Site, batch, ping, running

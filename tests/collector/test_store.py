@@ -19,11 +19,12 @@ from linkbell_collector.domain import School
 from linkbell_collector.errors import CollectorError, RefusedError
 from linkbell_collector.loss import Account
 from linkbell_collector.store import rows, schema, sqlite_connection
+from linkbell_collector.store.groups import Group, WriterLimits
 from linkbell_collector.store.migrations import migrate
 from linkbell_collector.store.sqlite import SqliteStore
 from linkbell_collector.store.sqlite_connection import Database
 from linkbell_collector.store.sqlite_ingest import SqliteIngest
-from linkbell_collector.store.sqlite_writer import Group, SqliteWriter, WriterLimits
+from linkbell_collector.store.sqlite_writer import SqliteWriter
 from linkbell_wire import ErrorCode
 from tests.collector.support import FakeClock, ping, running
 

@@ -25,15 +25,18 @@ from linkbell_collector.domain import (
     Wanted,
 )
 from linkbell_collector.store import rows, sqlite_connection
+from linkbell_collector.store.groups import Group, WriterLimits
 from linkbell_collector.store.migrations import migrate
+from linkbell_collector.store.retention import Retention
 from linkbell_collector.store.sqlite_connection import Database
 from linkbell_collector.store.sqlite_ingest import SqliteIngest
-from linkbell_collector.store.sqlite_writer import Group, SqliteWriter, WriterLimits
+from linkbell_collector.store.sqlite_writer import SqliteWriter
 from linkbell_wire.enrolment import EnrolRequest
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 READERS = 4
+KEEP = Retention()
 _PIECE = 500
 """Series read at a time for live state, so that the event loop gets its turn between."""
 
@@ -51,8 +54,9 @@ _Found = tuple[str, DatedRecord | None]
 class SqliteStore:
     """See :class:`linkbell_collector.store.interface.Store`, which says what every method does."""
 
-    def __init__(self, database: Database, limits: WriterLimits, clock: Clock) -> None:
-        self._ingest = SqliteIngest()
+    def __init__(self, database: Database, limits: WriterLimits, clock: Clock, retention: Retention) -> None:
+        self._ingest = SqliteIngest(retention)
+        self._retention = retention
         self._unreadable = 0
         self._write_engine = sqlite_connection.make_engine(database)
         self._read_engine = sqlite_connection.make_engine(database, readers=READERS)
@@ -60,10 +64,12 @@ class SqliteStore:
         self._writer = SqliteWriter(self._write_engine, limits, self._ingest, clock)
 
     @classmethod
-    async def open(cls, database: Database, limits: WriterLimits, clock: Clock) -> "SqliteStore":
+    async def open(
+        cls, database: Database, limits: WriterLimits, clock: Clock, retention: Retention = KEEP
+    ) -> "SqliteStore":
         """Check and migrate the database, then open it. Raises ``RefusedError`` with what to do."""
         await asyncio.to_thread(sqlite_connection.prepare, database, migrate)
-        return cls(database, limits, clock)
+        return cls(database, limits, clock, retention)
 
     @property
     def waiting(self) -> int:
