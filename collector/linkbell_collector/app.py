@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -38,10 +39,21 @@ def database_of(settings: Settings) -> Database:
     return Database(settings.data / DATABASE_NAME, settings.database_max_bytes)
 
 
-async def open_store(settings: Settings, clock: Clock) -> SqliteStore:
+if TYPE_CHECKING:
+    from linkbell_collector.store.postgresql import PostgresStore
+
+    StoreOfAnyKind = SqliteStore | PostgresStore
+
+
+async def open_store(settings: Settings, clock: Clock) -> "StoreOfAnyKind":
     """Open the store, made and migrated if need be. Raises ``RefusedError`` with what to do."""
     limits = WriterLimits(settings.max_waiting_records, settings.max_commit_records)
-    return await SqliteStore.open(database_of(settings), limits, clock)
+    if settings.database is not None:
+        # Late: most collectors run on SQLite and need not load asyncpg.
+        from linkbell_collector.store.postgresql import PostgresStore
+
+        return await PostgresStore.open(settings.database, limits, clock, settings.retention)
+    return await SqliteStore.open(database_of(settings), limits, clock, settings.retention)
 
 
 def build(settings: Settings, *, clock: Clock | None = None) -> "Application":
@@ -89,6 +101,7 @@ class Application:
         self._stack.enter_context(FolderLock(settings.data))
         store = await open_store(settings, clock)
         self._stack.push_async_callback(store.close)
+        await store.claim()
         live = LiveState()
         floors = Floors(settings.default_download_floor_bps, settings.default_upload_floor_bps)
         keep_s = max(settings.lifetimes.reading_ttl_s, settings.speed_ttl_s)
@@ -100,7 +113,7 @@ class Application:
         web_application = self._web_application(store, registry, live)
         await self._listen(web_application)
 
-    def _web_application(self, store: SqliteStore, registry: Registry, live: LiveState) -> web.Application:
+    def _web_application(self, store: "StoreOfAnyKind", registry: Registry, live: LiveState) -> web.Application:
         settings, clock = self._settings, self._clock
         telemetry, trouble, pages = Telemetry(CollectorRegistry()), Trouble(clock), Pages()
 
@@ -162,7 +175,7 @@ def _calm_garbage_collector() -> None:
 
 
 def _watch_gauges(
-    telemetry: Telemetry, settings: Settings, store: SqliteStore, registry: Registry, live: LiveState
+    telemetry: Telemetry, settings: Settings, store: "StoreOfAnyKind", registry: Registry, live: LiveState
 ) -> None:
     telemetry.watch("linkbell_collector_queue_records", "Records waiting for a commit.", lambda: store.waiting)
     telemetry.watch(

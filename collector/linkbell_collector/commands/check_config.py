@@ -5,7 +5,7 @@ from pathlib import Path
 
 from linkbell_collector import settings as settings_module
 from linkbell_collector.commands import common
-from linkbell_collector.values import Listen
+from linkbell_collector.values import DatabaseUrl, Listen
 
 _EPILOG = """\
 Examples:
@@ -42,4 +42,4 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _plain(value: object) -> object:
-    return str(value) if isinstance(value, (Path, Listen)) else value
+    return str(value) if isinstance(value, (Path, Listen, DatabaseUrl)) else value

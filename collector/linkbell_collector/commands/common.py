@@ -61,7 +61,7 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, mak
     from linkbell_collector.app import database_of, open_store
     from linkbell_collector.clock import SystemClock
 
-    if not make and not database_of(settings).path.exists():
+    if not make and settings.database is None and not database_of(settings).path.exists():
         raise RefusedError(
             f"there is no collector's database in {settings.data}",
             "check --data; a new database is made by serve, tokens create and schools add",

@@ -21,6 +21,12 @@ class Sink(Protocol):
 class Store(Sink, Protocol):
     """All of it."""
 
+    async def claim(self) -> None:
+        """Become the one collector that records go through. Raises ``RefusedError`` if another one serves.
+
+        Needed before records may come; operators' commands do without.
+        """
+
     async def close(self) -> None:
         """Finish what is queued, commit, and let go of the database."""
 

@@ -1,7 +1,6 @@
 """The SQLite store: one writing thread, a few reading connections, one file."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -31,9 +30,9 @@ from linkbell_collector.store.retention import Retention
 from linkbell_collector.store.sqlite_connection import Database
 from linkbell_collector.store.sqlite_ingest import SqliteIngest
 from linkbell_collector.store.sqlite_writer import SqliteWriter
+from linkbell_collector.store.unreadable import Unreadable
 from linkbell_wire.enrolment import EnrolRequest
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 READERS = 4
 KEEP = Retention()
@@ -57,7 +56,7 @@ class SqliteStore:
     def __init__(self, database: Database, limits: WriterLimits, clock: Clock, retention: Retention) -> None:
         self._ingest = SqliteIngest(retention)
         self._retention = retention
-        self._unreadable = 0
+        self._unreadable = Unreadable()
         self._write_engine = sqlite_connection.make_engine(database)
         self._read_engine = sqlite_connection.make_engine(database, readers=READERS)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
@@ -79,11 +78,14 @@ class SqliteStore:
     @property
     def unreadable(self) -> int:
         """Stored records left out since the start, each time they were met, because they cannot be read."""
-        return self._unreadable
+        return self._unreadable.count
 
     def observe(self, observer: Callable[[Group], None]) -> None:
         """Have ``observer`` called after every group commit that held records."""
         self._writer.observe(observer)
+
+    async def claim(self) -> None:
+        """Nothing to do: the lock on the folder keeps a second collector away."""
 
     async def close(self) -> None:
         await self._writer.close()
@@ -121,7 +123,7 @@ class SqliteStore:
         series = await self._read(partial(rows.series_of, agents=agents, kinds=wanted.kinds))
         for start in range(0, len(series), _PIECE):
             found = await self._read(partial(_latest, series=series[start : start + _PIECE], wanted=wanted))
-            self._count_unreadable(found)
+            self._unreadable.meet(sum(dated is None for _, dated in found))
             yield [LiveRecord(school, dated) for school, dated in found if dated is not None]
 
     async def enrol(self, request: EnrolRequest, credential_hash: bytes, now_us: int) -> Enrolled:
@@ -147,16 +149,6 @@ class SqliteStore:
 
     async def revoke_agent(self, agent_id: str) -> Agent:
         return await self._writer.run(lambda connection: rows.set_agent_state(connection, agent_id, AgentState.REVOKED))
-
-    def _count_unreadable(self, found: Sequence[_Found]) -> None:
-        unreadable = sum(dated is None for _, dated in found)
-        if unreadable and not self._unreadable:
-            log.error(
-                "%d stored records cannot be read and are left out, all others go on; the disk may be failing, or "
-                "another program has written to it (said once; linkbell_collector_unreadable_records counts on)",
-                unreadable,
-            )
-        self._unreadable += unreadable
 
     async def _read(self, query: Callable[[sa.Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._in_snapshot, query)
