@@ -20,6 +20,7 @@ from linkbell_collector.http.errors import error_middleware
 from linkbell_collector.http.operations import Observed, Operations, Trouble
 from linkbell_collector.http.site import Site
 from linkbell_collector.ingest.service import Ingest
+from linkbell_collector.keeping import Keeper
 from linkbell_collector.live import LiveState
 from linkbell_collector.pages.render import Pages
 from linkbell_collector.registry import Floors, Registry
@@ -110,6 +111,8 @@ class Application:
         self._registry = registry
         watcher = asyncio.create_task(registry.watch(), name="registry-watch")
         self._stack.push_async_callback(_cancel, watcher)
+        keeper = asyncio.create_task(Keeper(store, clock).watch(), name="keeper")
+        self._stack.push_async_callback(_cancel, keeper)
         web_application = self._web_application(store, registry, live)
         await self._listen(web_application)
 

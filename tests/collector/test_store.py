@@ -42,6 +42,7 @@ def database(tmp_path: Path) -> Database:
 @pytest.mark.parametrize("read_only", [False, True])
 def test_every_connection_has_every_pragma(database: Database, *, read_only: bool) -> None:
     expected = {
+        "auto_vacuum": 2,
         "busy_timeout": 5000,
         "journal_mode": "wal",
         "synchronous": 2,

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
 from linkbell_collector.domain import Agent, Delivery, Directory, Enrolled, LiveRecord, School, Settled, Token, Wanted
+from linkbell_collector.store.retention import Pruned
 from linkbell_wire.enrolment import EnrolRequest
 
 
@@ -32,6 +33,12 @@ class Store(Sink, Protocol):
 
     async def check_writable(self, now_us: int) -> None:
         """Write something small and durable. Raises ``CollectorError`` with the reason if that fails."""
+
+    async def prune(self, now_us: int) -> Pruned:
+        """Remove one small piece of what is kept no longer; ``more`` asks to be called again.
+
+        What was settled stays settled: a record sent again after it was removed is still a duplicate.
+        """
 
     async def directory(self) -> Directory:
         """Return all schools and agents."""

@@ -1,5 +1,6 @@
 """The PostgreSQL store: one writing connection for records, a small pool for everything else."""
 
+import logging
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -28,11 +29,12 @@ from linkbell_collector.store.groups import Group, WriterLimits
 from linkbell_collector.store.migrations import migrate
 from linkbell_collector.store.postgresql_ingest import PostgresIngest
 from linkbell_collector.store.postgresql_writer import PostgresWriter
-from linkbell_collector.store.retention import DAY_US, Retention
+from linkbell_collector.store.retention import DAY_US, Pruned, Retention
 from linkbell_collector.store.unreadable import Unreadable
 from linkbell_collector.values import DatabaseUrl
 from linkbell_wire.enrolment import EnrolRequest
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 KEEP = Retention()
 _PIECE = 500
@@ -117,6 +119,19 @@ class PostgresStore:
     async def check_writable(self, now_us: int) -> None:
         async with postgresql_connection.translated(), self._engine.begin() as connection:
             await connection.execute(_BEAT, {"at_us": now_us})
+
+    async def prune(self, now_us: int) -> Pruned:
+        await self._make_partitions(now_us)
+        async with postgresql_connection.translated(), postgresql_connection.opened(self._url) as connection:
+            for parts, oldest_us in (
+                (partitions.RECORDS, self._retention.oldest_received_us(now_us)),
+                (partitions.HOURLY, self._retention.oldest_hour_us(now_us)),
+            ):
+                dropped = await partitions.drop_one_before(connection, parts, oldest_us)
+                if dropped is not None:
+                    log.info("%s is older than it is kept, and is removed", dropped)
+                    return Pruned(more=True)
+        return Pruned()
 
     async def directory(self) -> Directory:
         return await self._read(rows.read_directory)

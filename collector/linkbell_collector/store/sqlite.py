@@ -26,9 +26,10 @@ from linkbell_collector.domain import (
 from linkbell_collector.store import rows, sqlite_connection
 from linkbell_collector.store.groups import Group, WriterLimits
 from linkbell_collector.store.migrations import migrate
-from linkbell_collector.store.retention import Retention
+from linkbell_collector.store.retention import Pruned, Retention
 from linkbell_collector.store.sqlite_connection import Database
 from linkbell_collector.store.sqlite_ingest import SqliteIngest
+from linkbell_collector.store.sqlite_prune import SqlitePrune
 from linkbell_collector.store.sqlite_writer import SqliteWriter
 from linkbell_collector.store.unreadable import Unreadable
 from linkbell_wire.enrolment import EnrolRequest
@@ -55,7 +56,7 @@ class SqliteStore:
 
     def __init__(self, database: Database, limits: WriterLimits, clock: Clock, retention: Retention) -> None:
         self._ingest = SqliteIngest(retention)
-        self._retention = retention
+        self._prune = SqlitePrune(retention)
         self._unreadable = Unreadable()
         self._write_engine = sqlite_connection.make_engine(database)
         self._read_engine = sqlite_connection.make_engine(database, readers=READERS)
@@ -109,6 +110,9 @@ class SqliteStore:
             connection.exec_driver_sql(_BEAT, (now_us,))
 
         await self._writer.run(beat, own=True)
+
+    async def prune(self, now_us: int) -> Pruned:
+        return await self._writer.run(lambda connection: self._prune.step(connection, now_us), own=True)
 
     async def directory(self) -> Directory:
         return await self._read(rows.read_directory)

@@ -61,6 +61,7 @@ def open_connection(database: Database, *, read_only: bool = False) -> sqlite3.C
 def _pragmas(busy_timeout_ms: int, *, read_only: bool) -> Iterator[str]:
     yield f"busy_timeout = {busy_timeout_ms}"
     if not read_only:
+        yield "auto_vacuum = INCREMENTAL"  # holds for a database that is made now; another keeps what it has
         yield "journal_mode = WAL"
     yield "synchronous = FULL"
     yield "foreign_keys = ON"
