@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -25,11 +26,13 @@ from linkbell_collector.live import LiveState
 from linkbell_collector.pages.render import Pages
 from linkbell_collector.registry import Floors, Registry
 from linkbell_collector.settings import Settings
+from linkbell_collector.store import copies
+from linkbell_collector.store.copies import Copied, Tell
 from linkbell_collector.store.groups import Group, WriterLimits
 from linkbell_collector.store.sqlite import SqliteStore
 from linkbell_collector.store.sqlite_connection import DATABASE_NAME, Database
 from linkbell_collector.telemetry import Telemetry
-from linkbell_collector.values import bracketed
+from linkbell_collector.values import DatabaseUrl, bracketed
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024
@@ -55,6 +58,33 @@ async def open_store(settings: Settings, clock: Clock) -> "StoreOfAnyKind":
 
         return await PostgresStore.open(settings.database, limits, clock, settings.retention)
     return await SqliteStore.open(database_of(settings), limits, clock, settings.retention)
+
+
+async def backup(settings: Settings, file: Path, tell: Tell, *, replace: bool) -> Copied:
+    """Copy the database into ``file``. Raises ``CollectorError``."""
+    if settings.database is None:
+        return await asyncio.to_thread(copies.backup_sqlite, database_of(settings), file, tell, replace=replace)
+    from linkbell_collector.store import postgresql_copies  # late, as above
+
+    return await postgresql_copies.backup(settings.database, file, tell, replace=replace)
+
+
+async def restore(settings: Settings, file: Path, tell: Tell, *, replace: bool) -> Copied:
+    """Put a backup in place of the database. Raises ``CollectorError``; then nothing has changed."""
+    if settings.database is None:
+        return await asyncio.to_thread(copies.restore_sqlite, file, database_of(settings), tell, replace=replace)
+    from linkbell_collector.store import postgresql_copies  # late, as above
+
+    with copies.readable(file) as source:
+        return await postgresql_copies.fill(source, settings.database, tell, replace=replace)
+
+
+async def move(settings: Settings, url: DatabaseUrl, tell: Tell, *, replace: bool) -> Copied:
+    """Copy everything from SQLite to PostgreSQL while no collector serves. Raises ``CollectorError``."""
+    from linkbell_collector.store import postgresql_copies  # late, as above
+
+    with FolderLock(settings.data), copies.readable(database_of(settings).path) as source:
+        return await postgresql_copies.fill(source, url, tell, replace=replace)
 
 
 def build(settings: Settings, *, clock: Clock | None = None) -> "Application":

@@ -58,14 +58,11 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, mak
     ``make`` allows it to be a new one; otherwise a mistyped folder would look like lost data.
     """
     # Imported late: alembic and SQLAlchemy take half a second that --help need not wait for.
-    from linkbell_collector.app import database_of, open_store
+    from linkbell_collector.app import open_store
     from linkbell_collector.clock import SystemClock
 
-    if not make and settings.database is None and not database_of(settings).path.exists():
-        raise RefusedError(
-            f"there is no collector's database in {settings.data}",
-            "check --data; a new database is made by serve, tokens create and schools add",
-        )
+    if not make:
+        require_database(settings)
 
     async def session() -> T:
         store = await open_store(settings, SystemClock())
@@ -75,6 +72,17 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, mak
             await store.close()
 
     return asyncio.run(session())
+
+
+def require_database(settings: Settings) -> None:
+    """Refuse to go on without a database. Whether there is one on PostgreSQL is found out when it is opened."""
+    from linkbell_collector.app import database_of  # late, as above
+
+    if settings.database is None and not database_of(settings).path.exists():
+        raise RefusedError(
+            f"there is no collector's database in {settings.data}",
+            "check --data; a new database is made by serve, tokens create and schools add",
+        )
 
 
 def checked(where: str, adapter: TypeAdapter[str], text: str, wanted: str) -> str:
