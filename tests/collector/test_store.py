@@ -125,8 +125,7 @@ async def test_a_database_of_the_first_schema_is_brought_up_to_date_and_keeps_it
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
     engine.dispose()
     with closing(sqlite3.connect(made.path)) as connection:
-        query = "SELECT kind, target, count, received, total FROM daily JOIN series ON series.id = series "
-            "ORDER BY kind, target"
+        query = "SELECT kind, target, count, received, total FROM daily JOIN series ON series.id = series ORDER BY 1, 2"
         assert connection.execute(query).fetchall() == [
             ("ping", "isp-dns", 2, 18, 18 * 24_000),
             ("speed", "download", 1, 0, 40_000_000),

@@ -38,7 +38,6 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.json:
         common.print_json({"file": str(parsed.file), "rows": copied.rows})
     else:
-        print(
-            f"restored {copied.records:,} records and {copied.rows['agents']:,} agents; restart the collector if it runs"
-        )
+        held = f"{copied.records:,} records and {copied.rows['agents']:,} agents"
+        print(f"restored {held}; restart the collector if it runs")
     return 0
