@@ -158,12 +158,12 @@ def _sum(kind: str, found: list[dict[str, Any]]) -> tuple[Any, ...]:
     lows, highs, total, measured = [], [], 0, 0
     for each in found:
         if kind == "ping" and each["received"]:
-            lows.append(round(each["rtt_min_s"] * 1e6))
-            highs.append(round(each["rtt_max_s"] * 1e6))
-            total += round(each["rtt_mean_s"] * 1e6) * each["received"]
+            lows.append(int(each["rtt_min_s"] * 1e6 + 0.5))
+            highs.append(int(each["rtt_max_s"] * 1e6 + 0.5))
+            total += int(each["rtt_mean_s"] * 1e6 + 0.5) * each["received"]
             measured += each["received"]
         elif kind in ("dns", "http", "check", "speed") and not each.get("failure"):
-            value = round(each["bps"]) if kind in ("check", "speed") else round(each["duration_s"] * 1e6)
+            value = int(each["bps"] + 0.5) if kind in ("check", "speed") else int(each["duration_s"] * 1e6 + 0.5)
             lows.append(value)
             highs.append(value)
             total += value

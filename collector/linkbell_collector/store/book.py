@@ -91,16 +91,10 @@ class AgentCounts:
         )
 
 
-class RecordRow(NamedTuple):
-    """A row of ``records``."""
+RecordRow = tuple[int, int, int, int, int, int, str]
+"""A row of ``records``, as ``RECORD_COLUMNS`` names them. A plain tuple: there is one for every record."""
 
-    stream: int
-    seq: int
-    series: int
-    at_us: int
-    received_us: int
-    clock: int
-    body: str
+RECORD_COLUMNS = ("stream", "seq", "series", "at_us", "received_us", "clock", "body")
 
 
 class RefusalRow(NamedTuple):
@@ -160,12 +154,7 @@ class Book:
             stream = (delivery.agent, str(delivery.stream))
             if stream not in self.streams:
                 found.streams.add(stream)
-            for record, _, _ in delivery.records:
-                key = (delivery.agent, record.kind, record.uplink, series_target(record))
-                if key not in self.series:
-                    found.series.add(key)
-                if record.kind == "speed":
-                    found.series.update(key for key in _directions(delivery.agent, record) if key not in self.series)
+            found.series.update(_series_of(delivery) - self.series.keys())
         return found
 
     def unknown_chunks(self, deliveries: Iterable[Delivery]) -> set[Number]:
@@ -237,21 +226,24 @@ class Book:
 
     def _add_rows(self, stream: Stream, delivery: Delivery, pairs: Sequence[tuple[DatedRecord, str]]) -> None:
         """Gather the rows and the sums. Runs for every record there is: no calls that can be saved."""
-        agent, received_us, series_ids = delivery.agent, delivery.report.received_us, self.series
+        agent, received_us, series_ids, stream_id = delivery.agent, delivery.report.received_us, self.series, stream.id
         rows, sums, zone = self._changes.records, self._changes.sums, self.agents[agent].zone
         for (record, at_us, quality), body in pairs:
             kind = record.kind
             series = series_ids[agent, kind, record.uplink, series_target(record)]
-            rows.append(RecordRow(stream.id, record.seq, series, at_us, received_us, quality.value, body))
+            rows.append((stream_id, record.seq, series, at_us, received_us, quality.value, body))
             if quality is TimeQuality.UNSYNCED:
                 continue  # nobody knows which hour it belongs to
             if kind == "speed" and self._sum_directions(agent, record, at_us, zone):
                 continue
-            quarter = at_us // rollups.QUARTER_US
-            gathered = sums.get((series, quarter))
+            number = (series, at_us // rollups.QUARTER_US)
+            gathered = sums.get(number)
             if gathered is None:
-                gathered = sums[series, quarter] = Gathered(series, quarter, zone, Sums())
-            rollups.add_record(gathered.sums, record)
+                gathered = sums[number] = Gathered(*number, zone, Sums())
+            if kind == "ping":
+                rollups.add_ping(gathered.sums, record)  # type: ignore[arg-type]
+            else:
+                rollups.add_record(gathered.sums, record)
 
     def _sum_directions(self, agent: int, record: AnyRecord, at_us: int, zone: str) -> bool:
         """Add the directions of a speed test, and return whether it has any."""
@@ -322,9 +314,17 @@ class Book:
         stream.whole = chunk
 
 
-def _directions(agent: int, record: AnyRecord) -> list[SeriesKey]:
-    assert isinstance(record, SpeedRecord)
-    return [(agent, record.kind, record.uplink, direction) for direction, _ in rollups.directions(record)]
+def _series_of(delivery: Delivery) -> set[SeriesKey]:
+    """Return the series of the records of ``delivery``, and those of the directions of its speed tests."""
+    agent = delivery.agent
+    found: set[SeriesKey] = {
+        (agent, record.kind, record.uplink, series_target(record)) for record, _, _ in delivery.records
+    }
+    if any(kind == "speed" for _, kind, _, _ in found):
+        for record, _, _ in delivery.records:
+            if isinstance(record, SpeedRecord):
+                found.update((agent, record.kind, record.uplink, way) for way, _ in rollups.directions(record))
+    return found
 
 
 def _refused(delivery: Delivery) -> list[int]:

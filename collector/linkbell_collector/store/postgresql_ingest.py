@@ -10,7 +10,7 @@ from linkbell_collector import loss
 from linkbell_collector.domain import Delivery, Settled
 from linkbell_collector.store import postgresql_partitions as partitions
 from linkbell_collector.store import rollups, settled
-from linkbell_collector.store.book import AgentCounts, Book, Changes, RecordRow, Stream
+from linkbell_collector.store.book import RECORD_COLUMNS, AgentCounts, Book, Changes, Stream
 from linkbell_collector.store.retention import Retention
 from linkbell_collector.store.rollups import Gathered
 
@@ -44,7 +44,6 @@ _CHUNKS = (
 _REFUSED = (
     "SELECT stream, seq FROM refusals JOIN unnest($1::int[], $2::bigint[]) AS wanted (stream, seq) USING (stream, seq)"
 )
-_COLUMNS = RecordRow._fields
 _DELETE_REFUSALS = (
     "DELETE FROM refusals USING unnest($1::int[], $2::bigint[]) AS gone (stream, seq) "
     "WHERE refusals.stream = gone.stream AND refusals.seq = gone.seq"
@@ -159,8 +158,10 @@ class PostgresIngest:
 
     async def _write(self, connection: Connection, changes: Changes) -> None:
         if changes.records:
-            await self._make_partitions(connection, partitions.RECORDS, {row.received_us for row in changes.records})
-            await connection.copy_records_to_table("records", records=changes.records, columns=_COLUMNS)
+            await self._make_partitions(
+                connection, partitions.RECORDS, {received_us for _, _, _, _, received_us, _, _ in changes.records}
+            )
+            await connection.copy_records_to_table("records", records=changes.records, columns=RECORD_COLUMNS)
         await _run(connection, _DELETE_REFUSALS, changes.no_refusals)
         await _run(connection, _INSERT_REFUSALS, changes.refusals.values())
         streams = [(stream.max_seq, stream.settled, stream.whole, stream.id) for stream in changes.streams.values()]

@@ -69,7 +69,7 @@ class Sums:
 
     def value(self, measured: float) -> None:
         """Add one value."""
-        value = min(round(measured), CAP)
+        value = min(int(measured + 0.5), CAP)
         self.measured += 1
         self.total += value
         if self.low is None or value < self.low:
@@ -110,8 +110,9 @@ def add_ping(sums: Sums, record: PingRecord) -> None:
     sums.received += received
     sums.measured += received
     # The wire holds that a ping with a reply has all three.
-    sums.total += min(round(record.rtt_mean_s * 1e6) * received, CAP)  # type: ignore[operator]
-    low, high = round(record.rtt_min_s * 1e6), round(record.rtt_max_s * 1e6)  # type: ignore[operator]
+    total = int(record.rtt_mean_s * 1e6 + 0.5) * received  # type: ignore[operator]
+    sums.total += min(CAP, total)
+    low, high = int(record.rtt_min_s * 1e6 + 0.5), int(record.rtt_max_s * 1e6 + 0.5)  # type: ignore[operator]
     if sums.low is None or low < sums.low:
         sums.low = low
     if sums.high is None or high > sums.high:
