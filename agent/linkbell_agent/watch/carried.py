@@ -26,11 +26,11 @@ def carried_bytes(probes: Sequence[Probe], window: Window, direction: Direction,
 
 
 def _received(probe: Probe, tcp_s: float, ip_bytes: int) -> Iterator[tuple[float, int]]:
-    """Yield when what came back was here: the other side's SYN; with an exchange, the answer and the end."""
+    """Yield when what came back was here: the other side's SYN; with an exchange, acknowledgement, answer and end."""
     met_s = probe.sent_s + tcp_s
     yield met_s, syn_bytes(ip_bytes)
     if probe.received_bytes:
-        yield met_s + (probe.http_s or tcp_s), 2 * (ip_bytes + TCP_BYTES) + probe.received_bytes
+        yield met_s + (probe.http_s or tcp_s), 3 * (ip_bytes + TCP_BYTES) + probe.received_bytes
 
 
 def _sent(probe: Probe, tcp_s: float, ip_bytes: int) -> Iterator[tuple[float, int]]:

@@ -14,7 +14,7 @@ ALWAYS = Window(0.0, 100.0)
 
 def test_all_of_a_probe_is_counted_as_the_wire_carries_it() -> None:
     assert carried_bytes(ONE, ALWAYS, UP, 20, 0.2) == SYN + PLAIN + (PLAIN + REQUEST) + PLAIN + PLAIN
-    assert carried_bytes(ONE, ALWAYS, DOWN, 20, 0.2) == SYN + (PLAIN + ANSWER) + PLAIN
+    assert carried_bytes(ONE, ALWAYS, DOWN, 20, 0.2) == SYN + PLAIN + (PLAIN + ANSWER) + PLAIN
 
 
 def test_an_ip_header_of_40_bytes_is_20_more_a_packet() -> None:
@@ -31,7 +31,7 @@ def test_what_came_after_an_uploads_window_took_nothing_of_it(until_s: float, si
 
 
 @pytest.mark.parametrize(
-    ("from_s", "size"), [(10.39, SYN + 2 * PLAIN + ANSWER), (10.41, 2 * PLAIN + ANSWER), (11.41, 0)]
+    ("from_s", "size"), [(10.39, SYN + 3 * PLAIN + ANSWER), (10.41, 3 * PLAIN + ANSWER), (11.41, 0)]
 )
 def test_what_came_before_a_downloads_window_took_nothing_of_it(from_s: float, size: int) -> None:
     assert carried_bytes(ONE, Window(from_s, 100.0), DOWN, 20, 0.2) == size
