@@ -402,25 +402,31 @@ def build_case(settings: Settings, speech: "Speech") -> "Case":
     )
 
 
-async def ping_once(settings: Settings, request: PingRequest, permit: Permit | None = None) -> Record:
-    """Ping once, beside a running agent if there is one; kept to what ``permit`` allows, if there is one."""
+async def ping_once(
+    settings: Settings, request: PingRequest, permit: Permit | None = None, uplink: str | None = None
+) -> Record:
+    """Ping once on an uplink (the first), beside a running agent if there is one; kept to what ``permit`` allows."""
     probe = GATEWAY_PROBE if request.target.layer is Layer.GATEWAY else PROBES.ping
-    return await probe(request, build_context(settings).within(permit))
+    return await probe(request, build_context(settings, uplink).within(permit))
 
 
-async def speed_once(settings: Settings, request: SpeedRequest, permit: Permit | None = None) -> Record:
+async def speed_once(
+    settings: Settings, request: SpeedRequest, permit: Permit | None = None, uplink: str | None = None
+) -> Record:
     """Test the speed once, as :func:`ping_once` pings."""
-    return await PROBES.speed(request, build_context(settings).within(permit))
+    return await PROBES.speed(request, build_context(settings, uplink).within(permit))
 
 
-async def ping_told(settings: Settings, request: PingRequest, permit: Permit | None = None) -> tuple[Record, list[str]]:
+async def ping_told(
+    settings: Settings, request: PingRequest, permit: Permit | None = None, uplink: str | None = None
+) -> tuple[Record, list[str]]:
     """Ping once, and return the whole story beside the record."""
     # Imported late: a running agent has no use for it.
     from linkbell_agent import net
     from linkbell_agent.probes.ping import PingNetwork
     from linkbell_agent.probes.story import Story, ToldTrain
 
-    context = build_context(settings).within(permit)
+    context = build_context(settings, uplink).within(permit)
     story = Story(context.clock)
     trains: list[ToldTrain] = []
 
@@ -440,6 +446,8 @@ async def ping_told(settings: Settings, request: PingRequest, permit: Permit | N
     return record, story.lines
 
 
-async def check_once(settings: Settings, request: CheckRequest, permit: Permit | None = None) -> Record:
+async def check_once(
+    settings: Settings, request: CheckRequest, permit: Permit | None = None, uplink: str | None = None
+) -> Record:
     """Check the floor once, as :func:`ping_once` pings."""
-    return await _check(request, build_context(settings).within(permit))
+    return await _check(request, build_context(settings, uplink).within(permit))

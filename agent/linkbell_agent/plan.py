@@ -22,7 +22,6 @@ from linkbell_wire.configuration import (
     DnsConfiguration,
     PingConfiguration,
     PlatformConfiguration,
-    SchoolConfiguration,
     SpeedConfiguration,
     SpeedServer,
     TargetConfiguration,
@@ -138,7 +137,8 @@ def make_plan(
     asks for more.
     """
     remote = configuration or AgentConfiguration()
-    rules = _rules(settings, remote, way or settings.ways[0])
+    way = way or settings.ways[0]
+    rules, floors = _rules(settings, remote, way), floors_of(remote, way.name)
     configured = settings.targets if remote.targets is None else remote.targets
     targets = {target.name: target for target in default_targets(surroundings)} if settings.default_targets else {}
     targets.update((target.name, target) for target in configured)
@@ -169,7 +169,9 @@ def make_plan(
         speed_engine=settings.speed.engine,
         calendar=calendar,
         check_interval_s=max(_first(check.interval_s, settings.check.interval_s), _check_interval_s(most)),
-        floors=_floors(remote.school, rules.floors, wanted) if checked else {},
+        floors={direction: floors[direction] for direction in Direction if direction in floors and direction in wanted}
+        if checked
+        else {},
         budget=rules.budget,
         manners=Manners(**settings.courtesy.model_dump()),
         timezone=str(getattr(calendar.zone, "key", "UTC")),
@@ -205,18 +207,18 @@ def make_calendar(remote: AgentConfiguration, local: CalendarSettings) -> School
     )
 
 
-def _floors(
-    school: SchoolConfiguration | None, own: Mapping[Direction, float], directions: Sequence[Direction]
-) -> dict[Direction, float]:
-    """Return the floors that are checked: the uplink's own before the school's."""
-    known: dict[Direction, float | None] = {} if school is None else school_floors(school)
-    floors = ((direction, own.get(direction) or known.get(direction)) for direction in Direction)
-    return {direction: floor_bps for direction, floor_bps in floors if floor_bps and direction in directions}
-
-
-def school_floors(school: SchoolConfiguration) -> dict[Direction, float | None]:
-    """Return the floors of the whole school, None where it has none."""
-    return {Direction.DOWNLOAD: school.download_floor_bps, Direction.UPLOAD: school.upload_floor_bps}
+def floors_of(remote: AgentConfiguration, uplink: str) -> dict[Direction, float]:
+    """Return the floors of one uplink that the collector has told: its own before the school's."""
+    said = next((one for one in remote.uplinks or () if one.name == uplink), None)
+    sources = [one for one in (remote.school, said) if one is not None]
+    floors: dict[Direction, float] = {}
+    for one in sources:
+        for direction, floor_bps in (
+            (Direction.DOWNLOAD, one.download_floor_bps),
+            (Direction.UPLOAD, one.upload_floor_bps),
+        ):
+            floors.update({direction: floor_bps} if floor_bps else {})
+    return floors
 
 
 def _layers(

@@ -5,25 +5,23 @@ that the box refuses is not run whoever asks. A backup that has a budget is not 
 a word on it from either side no full test runs there.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from linkbell_agent.budget.profiles import BudgetPlan, Wish, merge
 from linkbell_agent.sections import BudgetSettings, OneOfUplinks
 from linkbell_wire.configuration import BudgetConfiguration, UplinkConfiguration
-from linkbell_wire.words import Direction, UplinkRole
+from linkbell_wire.words import UplinkRole
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What holds on one uplink. ``floors`` in bits per second, of the directions that have one of their own."""
+    """What holds on one uplink."""
 
     role: UplinkRole = UplinkRole.PRIMARY
     budget: BudgetPlan = field(default_factory=BudgetPlan)
     speed: bool = True
     check: bool = True
     ping_interval_s: float = 0.0
-    floors: Mapping[Direction, float] = field(default_factory=dict)
 
 
 def rules_of(
@@ -41,14 +39,12 @@ def rules_of(
         Wish(there.profile, there.bytes_per_month, there.billing_day),
     )
     is_dear = role is UplinkRole.BACKUP and merged.bytes_per_month is not None
-    floors = {Direction.DOWNLOAD: said.download_floor_bps, Direction.UPLOAD: said.upload_floor_bps}
     return Rules(
         role=role,
         budget=merged,
         speed=_agreed(way.speed, said.speed, without=not is_dear),
         check=_agreed(way.check, said.check, without=True),
         ping_interval_s=max(way.ping_interval_s or 0.0, said.ping_interval_s or 0.0),
-        floors={direction: floor_bps for direction, floor_bps in floors.items() if floor_bps},
     )
 
 
