@@ -70,9 +70,16 @@ class School:
 
     def passed(self, uplink: str) -> int:
         """Return how many IP packets the router of ``uplink`` was sent by the box, or forwarded to it."""
-        lines = self.routers[uplink].run("cat", "/proc/net/snmp").splitlines()
-        names, values = (line.split() for line in lines if line.startswith("Ip:"))
-        return int(dict(zip(names, values, strict=True))["InReceives"])
+        return self._counted(uplink, "snmp", "Ip:", "InReceives")
+
+    def carried(self, uplink: str) -> int:
+        """Return the same in bytes."""
+        return self._counted(uplink, "netstat", "IpExt:", "InOctets")
+
+    def _counted(self, uplink: str, file: str, group: str, counter: str) -> int:
+        lines = self.routers[uplink].run("cat", f"/proc/net/{file}").splitlines()
+        names, values = (line.split() for line in lines if line.startswith(group))
+        return int(dict(zip(names, values, strict=True))[counter])
 
     def cut(self, uplink: str) -> None:
         """Cut the cable of the box to that router: both ends lose their carrier, and the box its route."""
