@@ -381,7 +381,6 @@ def build_case(settings: Settings, speech: "Speech") -> "Case":
     # Imported late: a running agent has no use for it.
     from linkbell_agent.doctor.findings import Case, Outside
 
-    context = build_context(settings)
     identity, problem, runs = None, None, None
     try:
         identity = read_identity(settings.state)
@@ -389,17 +388,26 @@ def build_case(settings: Settings, speech: "Speech") -> "Case":
         problem = str(error)
     with contextlib.suppress(StateError):
         runs = settings.state.is_dir() and is_running(settings.state)
-    return Case(
-        settings=settings,
-        speech=speech,
-        clock=context.clock,
-        uplink=context.uplink,
-        plan=build_plan(settings, read_kept_configuration(settings.state), identity),
-        outside=Outside(GATEWAY_PROBE, lambda url, timeout_s: HttpCollectorApi(url, timeout_s=timeout_s)),
-        identity=identity,
-        identity_problem=problem,
-        agent_runs=runs,
-    )
+    configuration = read_kept_configuration(settings.state)
+
+    def case(way: OneOfUplinks, others: Sequence[Case] = ()) -> Case:
+        context = build_context(settings, way.name)
+        return Case(
+            settings=settings,
+            speech=speech,
+            clock=context.clock,
+            uplink=context.uplink,
+            plan=build_plan(settings, configuration, identity, way.name),
+            outside=Outside(GATEWAY_PROBE, lambda url, timeout_s: HttpCollectorApi(url, timeout_s=timeout_s)),
+            identity=identity,
+            identity_problem=problem,
+            agent_runs=runs,
+            way=way if settings.uplinks else None,
+            others=others,
+        )
+
+    first, *others = settings.ways
+    return case(first, [case(way) for way in others])
 
 
 async def ping_once(

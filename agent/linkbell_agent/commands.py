@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from linkbell_agent import app
 from linkbell_agent.cli import EXIT_FAILURE, EXIT_RESULT, EXIT_USAGE, load_settings
 from linkbell_agent.configuration import read_kept_configuration
-from linkbell_agent.describe import describe, explain, is_up, next_step
+from linkbell_agent.describe import describe, describe_uplink, explain, is_up, next_step
 from linkbell_agent.enrolment import EnrolmentError
 from linkbell_agent.files import StateError
 from linkbell_agent.identity import Identity, read_identity
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(settings: Settings, arguments: argparse.Namespace) -> None:
-    agent = app.build(settings, speed_now=arguments.speed_now, on_record=_printer(arguments))
+    agent = app.build(settings, speed_now=arguments.speed_now, on_record=_printer(arguments, settings))
     if agent.link.present is None:
         _say("this box has not enrolled: results are kept here until it has. See linkbell-agent enrol --help", 0)
     await app.run(agent)
@@ -188,6 +188,8 @@ def config(arguments: argparse.Namespace) -> int:
     for shown in rows:
         text = json.dumps(shown["value"], ensure_ascii=False)
         print(f"{shown['key']} = {text}  ({shown['origin']})")
+    for way in loaded.settings.ways if loaded.settings.uplinks else ():
+        print(f"uplink {way.name}: {describe_uplink(way, _present_plan(loaded.settings, way.name))}")
     return EXIT_RESULT
 
 
@@ -356,10 +358,13 @@ def _has_result(record: SpeedRecord) -> bool:
     return record.failure is None and all(result.bps is not None for result in asked)
 
 
-def _printer(arguments: argparse.Namespace) -> Callable[[Record], None] | None:
+def _printer(arguments: argparse.Namespace, settings: Settings) -> Callable[[Record], None] | None:
     if not (arguments.show or arguments.json):
         return None
-    return lambda record: _show(record, as_json=arguments.json)
+    if arguments.json or len(settings.uplinks) < 2:
+        return lambda record: _show(record, as_json=arguments.json)
+    width = max(len(way.name) for way in settings.ways)
+    return lambda record: print(f"{record.uplink:<{width}}  {describe(record)}", flush=True)
 
 
 def _show(record: Record, *, as_json: bool) -> None:

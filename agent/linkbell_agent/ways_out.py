@@ -5,6 +5,7 @@ Asks the kernel, changes nothing. Of a box with one uplink everything is its own
 
 import ipaddress
 import socket
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -63,6 +64,7 @@ class WayOut:
     gateway: str | None
     networks: Sequence[str]
     known: Sequence[str]
+    addresses: Sequence[str] = ()
 
     @property
     def surroundings(self) -> Surroundings:
@@ -80,12 +82,23 @@ def way_out(way: OneOfUplinks, others: Sequence[OneOfUplinks]) -> WayOut:
     """Return what there is to know of ``way``; ``others`` are the box's other uplinks."""
     device = device_of(way)
     uplink = _held_to(way, device)
-    networks = netlink.own_networks(Uplink(way.name, device, way.source))
+    own = _addresses_of(device)
+    networks = list(dict.fromkeys(one.network for one in own))
     gateway = None if device is None else _gateway(uplink, device)
     known = list(way.resolvers or _of_link(device) or _shared(others))
     # Most routers answer for names as well. One that is only supposed to is asked, and not judged by that.
     asked = known or ([] if gateway is None else [gateway])
-    return WayOut(replace(uplink, resolvers=tuple(asked)), device, gateway, networks, known)
+    return WayOut(
+        replace(uplink, resolvers=tuple(asked)), device, gateway, networks, known, [one.address for one in own]
+    )
+
+
+def _addresses_of(device: str | None) -> list[netlink.OwnAddress]:
+    try:
+        index = socket.if_nametoindex(device or "")
+        return [one for one in netlink.own_addresses() if one.device == index]
+    except (OSError, struct.error):
+        return []
 
 
 def _held_to(way: OneOfUplinks, device: str | None) -> Uplink:
@@ -128,7 +141,7 @@ def trouble_with(way: OneOfUplinks) -> Trouble | None:
     denied = _denied(uplink)
     if denied is not None:
         return denied
-    if not netlink.own_networks(Uplink(way.name, device, way.source)):
+    if not _addresses_of(device):
         return Trouble.NO_ADDRESS
     if not flags & (_IFF_POINTOPOINT | _IFF_NOARP) and _gateway(uplink, device, routed=True) is None:
         return Trouble.NO_ROUTE
@@ -204,7 +217,7 @@ def _shared(others: Sequence[OneOfUplinks]) -> list[str]:
     elsewhere = [
         ipaddress.ip_network(text)
         for other in others
-        for text in netlink.own_networks(Uplink(other.name, device_of(other), other.source))
+        for text in (one.network for one in _addresses_of(device_of(other)))
     ]
     servers = [(server, ipaddress.ip_address(server.partition("%")[0])) for server in nameservers()]
     return [
