@@ -1,0 +1,241 @@
+"""Schools with a real agent each, their providers, and beyond them a real collector and its measurement server.
+
+The networks are those of :mod:`tests.agent.layers.world`; what runs in them here is what is installed.
+"""
+
+import contextlib
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tools.run_local import tool
+
+from tests.agent.layers import world as layers_world
+from tests.agent.layers.world import COLLECTOR, DOMESTIC, Place, World, serve
+from tests.end_to_end.ledger import Body, Held, held_by
+from tests.linkbed import bed
+from tests.linkbed.lines import Line
+from tests.linkbed.namespaces import REPOSITORY, Namespace
+
+COLLECTOR_URL = "http://collector.example.kz:8470"
+MEASURE_URL = "ws://collector.example.kz:8471"
+START_S = 60.0
+
+SETTINGS = f"""
+targets = [{{ name = "exchange", layer = "domestic", host = "{DOMESTIC}" }}]
+platforms = [
+  {{ name = "platform", url = "http://platform.example.kz/" }},
+  {{ name = "lessons", url = "http://lessons.example.kz/" }},
+]
+[layers]
+portal_url = "http://check.example.org/generate_204"
+"""
+"""Beside these an agent has its defaults: a round a minute, ten packets a target."""
+
+
+def why_not() -> str | None:
+    """Return why this machine cannot make this world, ``None`` if it can."""
+    return layers_world.why_not() or bed.why_not()
+
+
+class RunningAgent:
+    """An agent's process. What it prints is read as it comes: each record with the moment on CLOCK_MONOTONIC."""
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self._heard: list[tuple[float, Body]] = []
+        self._news = threading.Condition()
+        with log.open("ab") as errors:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=REPOSITORY
+            )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if not line.endswith("\n"):
+                break  # killed in the middle of a word
+            with self._news:
+                self._heard.append((time.monotonic(), json.loads(line)))
+                self._news.notify_all()
+
+    @property
+    def said(self) -> list[Body]:
+        """The records so far."""
+        with self._news:
+            return [record for _, record in self._heard]
+
+    def since(self, from_s: float, kind: str) -> list[tuple[float, Body]]:
+        """Return the records of a kind that came after ``from_s``, each with its moment."""
+        with self._news:
+            return [(at_s, record) for at_s, record in self._heard if at_s >= from_s and record["kind"] == kind]
+
+    def wait_for(self, wanted: Callable[[Body], bool], timeout_s: float, from_s: float = 0.0) -> float | None:
+        """Return when the first record since ``from_s`` came that is ``wanted``; None if none did in time."""
+        until_s = time.monotonic() + timeout_s
+        with self._news:
+            looked_at = 0
+            while True:
+                for at_s, record in self._heard[looked_at:]:
+                    if at_s >= from_s and wanted(record):
+                        return at_s
+                looked_at = len(self._heard)
+                left_s = until_s - time.monotonic()
+                if left_s <= 0 or (self.process.poll() is not None and not self._reader.is_alive()):
+                    return None
+                self._news.wait(min(left_s, 1.0))
+
+    def kill(self) -> None:
+        """Cut its power."""
+        self.process.kill()
+        self._end()
+
+    def stop(self) -> int:
+        """Have it end in good order; return its status."""
+        self.process.terminate()
+        return self._end()
+
+    def _end(self) -> int:
+        try:
+            return self.process.wait(20)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self._reader.join()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+
+
+@dataclass
+class Collector:
+    """A collector in a namespace, which can be killed and started again on the same data."""
+
+    inside: Namespace
+    data: Path
+    _process: "subprocess.Popen[str] | None" = None
+
+    def start(self) -> None:
+        command = (*tool("collector"), "serve", "--data", str(self.data), "--measurement-url", MEASURE_URL)
+        with self.data.with_suffix(".log").open("ab") as errors:
+            self._process = subprocess.Popen(
+                self.inside.inside(*command, "--listen", f"{COLLECTOR}:8470"),
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                cwd=REPOSITORY,
+            )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline().startswith("listening on"), "the collector did not start"
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._reap()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._reap()
+
+    def _reap(self) -> None:
+        process, self._process = self._process, None
+        assert process is not None
+        assert process.stdout is not None
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+@dataclass
+class School:
+    """One school with its networks, its box's state folder, and who it is to the collector."""
+
+    world: World
+    collector: Collector
+    folder: Path
+    agent_id: str
+    settings: Sequence[str] = ()
+    runs: list[RunningAgent] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def agent(self) -> Iterator[RunningAgent]:
+        """Run the installed agent in the box."""
+        command = (*tool("agent"), "run", "--json", "--state", str(self.folder), "--config", str(self.configuration))
+        options = [word for setting in self.settings for word in ("--set", setting)]
+        made = RunningAgent(self.world.box.inside(*command, *options), self.folder.with_suffix(".log"))
+        self.runs.append(made)
+        try:
+            yield made
+        finally:
+            if made.process.poll() is None:
+                made.stop()
+
+    @property
+    def configuration(self) -> Path:
+        return self.folder.with_suffix(".toml")
+
+    def held(self) -> Held:
+        """Return what the collector has of this school."""
+        return held_by(self.collector.data, self.agent_id)
+
+    @property
+    def said(self) -> list[Body]:
+        """All records of all runs."""
+        return [record for run in self.runs for record in run.said]
+
+
+@dataclass
+class Region:
+    """The world beyond the providers, and the collector in it."""
+
+    folder: Path
+    far: Namespace
+    collector: Collector
+
+    @contextlib.contextmanager
+    def school(self, number: int, line: Line | None = None, settings: Sequence[str] = ()) -> Iterator[School]:
+        """Make a school, and enrol its box. ``number`` is its place."""
+        with layers_world.school(self.folder, self.far, Place(number), line, own_names=True) as made:
+            state = self.folder / f"box-{number}"
+            state.with_suffix(".toml").write_text(SETTINGS, encoding="utf-8")
+            agent = enrol(made.box, self.collector.data, COLLECTOR_URL, state, f"school-{number}")
+            yield School(made, self.collector, state, agent, settings)
+
+
+def enrol(box: Namespace, data: Path, url: str, state: Path, school: str) -> str:
+    """Make a token at the collector and enrol the box with it; return the agent's id."""
+    made = box.run(*tool("collector"), "tokens", "create", "--data", str(data), "--school", school, "--json")
+    token = json.loads(made)["token"]
+    enrolled = box.run(*tool("agent"), "enrol", url, "--token", token, "--state", str(state), "--json")
+    return str(json.loads(enrolled)["agent"])
+
+
+@contextlib.contextmanager
+def region(folder: Path) -> Iterator[Region]:
+    """Make the world, with a collector and a measurement server that listen."""
+    folder.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        far = stack.enter_context(layers_world.outside())
+        manners = folder / "manners"
+        manners.write_text("{}", encoding="utf-8")
+        collector = Collector(far, folder / "collector")
+        stack.callback(collector.stop)
+        collector.start()
+        measure = [*tool("collector"), "measure", "--listen", f"{COLLECTOR}:8471"]
+        stack.enter_context(far.service(measure, "listening on", quiet=True))
+        stack.enter_context(far.service(serve(manners, "pages"), "ready"))
+        yield Region(folder, far, collector)
+
+
+def is_verdict(state: str) -> Callable[[dict[str, Any]], bool]:
+    """Return what knows the record of that verdict."""
+    return lambda record: record["kind"] == "verdict" and record["verdict"] == state
