@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from linkbell_agent.clock import SystemClock
+from linkbell_agent.clock import Clock, SystemClock
 from linkbell_agent.collector_api import HttpCollectorApi
 from linkbell_agent.configuration import ConfigurationKeeper, read_kept_configuration
 from linkbell_agent.doorway import Doorway
@@ -49,7 +49,7 @@ from linkbell_agent.route import Gateway, default_gateways, nameservers
 from linkbell_agent.runner import Probes, Runner, RunnerOptions
 from linkbell_agent.sections import Settings
 from linkbell_agent.sender import Sender
-from linkbell_agent.spool import Limits, Spool
+from linkbell_agent.spool import IN_RAM, Limits, Spool
 from linkbell_agent.spool_file import SpoolFile
 from linkbell_wire.configuration import AgentConfiguration
 from linkbell_wire.enrolment import EnrolRequest
@@ -94,10 +94,10 @@ class AnotherAgentError(StateError):
     """The state folder belongs to a running agent."""
 
 
-def build_context(settings: Settings) -> ProbeContext:
+def build_context(settings: Settings, clock: Clock | None = None) -> ProbeContext:
     """Return where probes run, for one-off commands as well."""
     uplink = Uplink(settings.uplink.name, settings.uplink.device, settings.uplink.source)
-    return ProbeContext(uplink, SystemClock())
+    return ProbeContext(uplink, clock or SystemClock())
 
 
 def build_plan(settings: Settings, configuration: AgentConfiguration | None, identity: Identity | None) -> Plan:
@@ -118,15 +118,26 @@ def _device_of(gateways: Sequence[Gateway]) -> str | None:
     return gateways[0].device if gateways else None
 
 
-def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[Record], None] | None = None) -> Agent:
-    """Build an agent; needs a running event loop. Raises :class:`~linkbell_agent.files.StateError`."""
+def build(
+    settings: Settings,
+    *,
+    speed_now: bool = False,
+    on_record: Callable[[Record], None] | None = None,
+    clock: Clock | None = None,
+    in_ram: int = IN_RAM,
+) -> Agent:
+    """Build an agent; needs a running event loop. Raises :class:`~linkbell_agent.files.StateError`.
+
+    ``clock`` stands for the box's own clocks, ``in_ram`` bounds what is kept when the disk takes nothing.
+    """
     share_one_arena()
     prepare_folder(settings.state)
     lock = _lock(settings.state)
     identity = read_identity(settings.state)
-    context = build_context(settings)
+    context = build_context(settings, clock)
     life = Life(context.clock, settings.state)
-    spool = _build_spool(settings, context, life.redate)
+    limits = Limits(settings.spool.max_records, settings.spool.flush_after_s, in_ram)
+    spool = _build_spool(settings, context, limits, life.redate)
     door = Doorway(
         context.clock,
         settings.state,
@@ -187,19 +198,21 @@ def _plan_of(settings: Settings, link: CollectorLink) -> Plan:
     return build_plan(settings, link.present.keeper.current, link.present.identity)
 
 
-def _build_spool(settings: Settings, context: ProbeContext, amend: Callable[[str], str]) -> Spool:
+def _build_spool(settings: Settings, context: ProbeContext, limits: Limits, amend: Callable[[str], str]) -> Spool:
     def open_disk() -> SpoolFile:
         """Runs in the spool's thread, at the start and again whenever the disk could not be used before."""
         disk = SpoolFile(settings.state / SPOOL_FILE)
         if disk.set_aside is not None:
             log.error("the spool cannot be read and is set aside as %s: what was in it is not sent", disk.set_aside)
-            details: dict[str, str | bool | int | float | None] = {"file": disk.set_aside.name}
+            details: dict[str, str | bool | int | float | None] = {
+                "file": disk.set_aside.name,
+                "records": disk.set_aside_records,
+            }
             event = EventRecord(**context.stamp(), event=EventName.SPOOL_SET_ASIDE, details=details)
             loop.call_soon_threadsafe(spool.append, event)
         return disk
 
     loop = asyncio.get_running_loop()
-    limits = Limits(records=settings.spool.max_records, flush_after_s=settings.spool.flush_after_s)
     spool = Spool(open_disk, uuid4(), context.clock, limits, amend)
     return spool
 

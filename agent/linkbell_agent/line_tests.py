@@ -5,7 +5,7 @@ a budget and seeing only its own traffic, does without.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,7 +26,10 @@ OpenDoor = Callable[[Plan], "Gatekeeper | None"]
 
 
 class LineTests:
-    """Runs speed tests and floor checks. ``line`` is held meanwhile, and so is what ``hold`` gives."""
+    """Runs speed tests and floor checks. ``line`` is held meanwhile, and so is what ``hold`` gives.
+
+    ``look_first`` is called before each with the line held.
+    """
 
     def __init__(
         self,
@@ -35,12 +38,14 @@ class LineTests:
         line: asyncio.Lock,
         hold: Callable[[], AbstractContextManager[None]],
         open_door: OpenDoor | None = None,
+        look_first: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._context = context
         self._plan = plan
         self._line = line
         self._hold = hold
         self._open_door = open_door
+        self._look_first = look_first
         self._last: SpeedRecord | None = None
 
     def door(self) -> "Gatekeeper | None":
@@ -127,6 +132,8 @@ class LineTests:
 
     async def _alone(self, probe: Probe[Request], request: Request) -> Record:
         async with self._line:
+            if self._look_first is not None:
+                await self._look_first()
             with self._hold():
                 return await probe(request, self._context.within(self._plan().permit))
 

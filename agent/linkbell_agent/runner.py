@@ -35,6 +35,9 @@ CONFIGURATION_LEAST_S = 5.0
 WAKES_EARLY_S = 0.01
 """A sleep may end this much before its time."""
 
+MOST_LOOKS = 3
+"""Rounds before a test: as many as a verdict takes to settle on a line that comes and goes."""
+
 FLUSH_INTERVAL_S = 10.0
 FAULT_WAIT_S = 60.0
 ACCOUNT_DELAY_S = 120.0
@@ -96,7 +99,9 @@ class Runner:
         self.layers = LayerWatch(probes.layers or LayerProbes(probes.ping), context, self._keep)
         self._line = asyncio.Lock()
         """Held by whatever loads or times the line: a ping during a speed test would blame the line for the test."""
-        self._tests = LineTests(context, plan, self._line, self._spool.history_held, options.open_door)
+        self._tests = LineTests(
+            context, plan, self._line, self._spool.history_held, options.open_door, self._look_first
+        )
         self._stopped = asyncio.Event()
 
     def stop(self) -> None:
@@ -190,6 +195,15 @@ class Runner:
             return
         async with self._line:
             await self.layers.round(plan)
+
+    async def _look_first(self) -> None:
+        """Do the rounds a test would delay; on a line that just failed, until the verdict is settled."""
+        for _ in range(MOST_LOOKS):
+            wait_s = self.layers.look_first_in_s()
+            if wait_s is None or await self._tests.refuse_pings(self._plan()) is not None:
+                return
+            await asyncio.sleep(wait_s)
+            await self.layers.round(self._plan())
 
     async def _test_for_ever(self) -> None:
         await self._rounds(

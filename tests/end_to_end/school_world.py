@@ -97,7 +97,7 @@ class RunningAgent:
         self._end()
 
     def stop(self) -> int:
-        """Have it end in good order; return its status."""
+        """Have it end in good order, if it has not ended; return its status."""
         self.process.terminate()
         return self._end()
 
@@ -167,17 +167,17 @@ class School:
     runs: list[RunningAgent] = field(default_factory=list)
 
     @contextlib.contextmanager
-    def agent(self) -> Iterator[RunningAgent]:
-        """Run the installed agent in the box."""
-        command = (*tool("agent"), "run", "--json", "--state", str(self.folder), "--config", str(self.configuration))
+    def agent(self, *command: str, state: Path | None = None) -> Iterator[RunningAgent]:
+        """Run the installed agent in the box, or ``command`` in its place; on ``state``, or the box's own folder."""
+        started = command or (*tool("agent"), "run", "--json")
         options = [word for setting in self.settings for word in ("--set", setting)]
-        made = RunningAgent(self.world.box.inside(*command, *options), self.folder.with_suffix(".log"))
+        files = ("--state", str(state or self.folder), "--config", str(self.configuration))
+        made = RunningAgent(self.world.box.inside(*started, *files, *options), self.folder.with_suffix(".log"))
         self.runs.append(made)
         try:
             yield made
         finally:
-            if made.process.poll() is None:
-                made.stop()
+            made.stop()
 
     @property
     def configuration(self) -> Path:
@@ -202,11 +202,13 @@ class Region:
     collector: Collector
 
     @contextlib.contextmanager
-    def school(self, number: int, line: Line | None = None, settings: Sequence[str] = ()) -> Iterator[School]:
+    def school(
+        self, number: int, line: Line | None = None, settings: Sequence[str] = (), configuration: str = SETTINGS
+    ) -> Iterator[School]:
         """Make a school, and enrol its box. ``number`` is its place."""
         with layers_world.school(self.folder, self.far, Place(number), line, own_names=True) as made:
             state = self.folder / f"box-{number}"
-            state.with_suffix(".toml").write_text(SETTINGS, encoding="utf-8")
+            state.with_suffix(".toml").write_text(configuration, encoding="utf-8")
             agent = enrol(made.box, self.collector.data, COLLECTOR_URL, state, f"school-{number}")
             yield School(made, self.collector, state, agent, settings)
 
