@@ -137,7 +137,12 @@ def build(
     context = build_context(settings, clock)
     life = Life(context.clock, settings.state)
     limits = Limits(settings.spool.max_records, settings.spool.flush_after_s, in_ram)
-    spool = _build_spool(settings, context, limits, life.redate)
+    loop = asyncio.get_running_loop()
+
+    def tell(event: EventRecord) -> None:
+        loop.call_soon_threadsafe(runner.keep, event)
+
+    spool = Spool(lambda: _open_disk(settings, context, tell), uuid4(), context.clock, limits, life.redate)
     door = Doorway(
         context.clock,
         settings.state,
@@ -198,23 +203,17 @@ def _plan_of(settings: Settings, link: CollectorLink) -> Plan:
     return build_plan(settings, link.present.keeper.current, link.present.identity)
 
 
-def _build_spool(settings: Settings, context: ProbeContext, limits: Limits, amend: Callable[[str], str]) -> Spool:
-    def open_disk() -> SpoolFile:
-        """Runs in the spool's thread, at the start and again whenever the disk could not be used before."""
-        disk = SpoolFile(settings.state / SPOOL_FILE)
-        if disk.set_aside is not None:
-            log.error("the spool cannot be read and is set aside as %s: what was in it is not sent", disk.set_aside)
-            details: dict[str, str | bool | int | float | None] = {
-                "file": disk.set_aside.name,
-                "records": disk.set_aside_records,
-            }
-            event = EventRecord(**context.stamp(), event=EventName.SPOOL_SET_ASIDE, details=details)
-            loop.call_soon_threadsafe(spool.append, event)
-        return disk
-
-    loop = asyncio.get_running_loop()
-    spool = Spool(open_disk, uuid4(), context.clock, limits, amend)
-    return spool
+def _open_disk(settings: Settings, context: ProbeContext, tell: Callable[[EventRecord], None]) -> SpoolFile:
+    """Runs in the spool's thread, at the start and again whenever the disk could not be used before."""
+    disk = SpoolFile(settings.state / SPOOL_FILE)
+    if disk.set_aside is not None:
+        log.error("the spool cannot be read and is set aside as %s: what was in it is not sent", disk.set_aside)
+        details: dict[str, str | bool | int | float | None] = {
+            "file": disk.set_aside.name,
+            "records": disk.set_aside_records,
+        }
+        tell(EventRecord(**context.stamp(), event=EventName.SPOOL_SET_ASIDE, details=details))
+    return disk
 
 
 def _connect(settings: Settings, identity: Identity, spool: Spool, context: ProbeContext, door: Doorway) -> Connected:

@@ -96,7 +96,7 @@ class Runner:
         self._options = options
         self._on_record = options.on_record
         self._done = DoneFile(options.state, context.clock.monotonic)
-        self.layers = LayerWatch(probes.layers or LayerProbes(probes.ping), context, self._keep)
+        self.layers = LayerWatch(probes.layers or LayerProbes(probes.ping), context, self.keep)
         self._line = asyncio.Lock()
         """Held by whatever loads or times the line: a ping during a speed test would blame the line for the test."""
         self._tests = LineTests(
@@ -191,7 +191,7 @@ class Runner:
     async def _ping_round(self, plan: Plan) -> None:
         refused = await self._tests.refuse_pings(plan)
         if refused is not None:
-            self._keep(refused)
+            self.keep(refused)
             return
         async with self._line:
             await self.layers.round(plan)
@@ -234,10 +234,10 @@ class Runner:
         ).run()
 
     def _rounds(self, work: Work) -> Rounds:
-        return Rounds(work, self._context, self._done, self._options.seed, self._keep)
+        return Rounds(work, self._context, self._done, self._options.seed, self.keep)
 
     async def _measure_speed(self, asked: Asked) -> Record:
-        return await self._tests.speed(self._probes.speed, self._probes.check, asked, self._keep)
+        return await self._tests.speed(self._probes.speed, self._probes.check, asked, self.keep)
 
     async def _measure_floor(self, direction: Direction, asked: Asked) -> Record:
         probe = self._probes.check
@@ -298,9 +298,10 @@ class Runner:
             self._event(name, **details)
 
     def _event(self, name: EventName, **details: str | float | None) -> None:
-        self._keep(EventRecord(**self._context.stamp(), event=name, details=dict(details)))
+        self.keep(EventRecord(**self._context.stamp(), event=name, details=dict(details)))
 
-    def _keep(self, record: Record) -> None:
+    def keep(self, record: Record) -> None:
+        """Number a record, keep it until the collector has it, and show it to whoever looks on."""
         kept = self._spool.append(record)
         self._options.remember(kept)
         if self._on_record is None:

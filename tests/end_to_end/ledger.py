@@ -39,6 +39,8 @@ class Held:
     """What the agent says it gave up."""
     lost: int
     """What nobody explains: ``linkbell_agent_records_lost``."""
+    waiting: int = 0
+    """What waited at the agent when it last reported."""
 
     def of_kind(self, kind: str) -> list[HeldRecord]:
         return [record for record in self.records if record.body["kind"] == kind]
@@ -66,7 +68,7 @@ def held_by(data: Path, agent: str) -> Held:
         for stream, seq, at_us, received_us, clock, body in rows
     )
     numbers = Account(*account[:4])
-    return Held(records, numbers.missing, numbers.dropped, records_lost(numbers, spooled=account[4]))
+    return Held(records, numbers.missing, numbers.dropped, records_lost(numbers, spooled=account[4]), account[4])
 
 
 def known(value: Any) -> Any:

@@ -71,6 +71,12 @@ class RunningAgent:
         with self._news:
             return [record for _, record in self._heard]
 
+    @property
+    def heard(self) -> list[tuple[float, Body]]:
+        """The records so far, each with its moment."""
+        with self._news:
+            return list(self._heard)
+
     def since(self, from_s: float, kind: str) -> list[tuple[float, Body]]:
         """Return the records of a kind that came after ``from_s``, each with its moment."""
         with self._news:
@@ -200,16 +206,22 @@ class Region:
     folder: Path
     far: Namespace
     collector: Collector
+    starting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(2))
+    """Schools that are made at once: more only get in each other's way."""
 
     @contextlib.contextmanager
     def school(
         self, number: int, line: Line | None = None, settings: Sequence[str] = (), configuration: str = SETTINGS
     ) -> Iterator[School]:
         """Make a school, and enrol its box. ``number`` is its place."""
-        with layers_world.school(self.folder, self.far, Place(number), line, own_names=True) as made:
-            state = self.folder / f"box-{number}"
-            state.with_suffix(".toml").write_text(configuration, encoding="utf-8")
-            agent = enrol(made.box, self.collector.data, COLLECTOR_URL, state, f"school-{number}")
+        with contextlib.ExitStack() as stack:
+            with self.starting:
+                made = stack.enter_context(
+                    layers_world.school(self.folder, self.far, Place(number), line, own_names=True)
+                )
+                state = self.folder / f"box-{number}"
+                state.with_suffix(".toml").write_text(configuration, encoding="utf-8")
+                agent = enrol(made.box, self.collector.data, COLLECTOR_URL, state, f"school-{number}")
             yield School(made, self.collector, state, agent, settings)
 
 
