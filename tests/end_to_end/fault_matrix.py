@@ -28,6 +28,9 @@ TIME_ERROR_S = 1.5
 FIRST_ERROR_S = 5.0
 """Of the first one: with nothing to compare it with, a batch that was slow in coming cannot be told."""
 
+ROUND_END_S = 2.0
+"""Pings of a round end together, what else it asks before them."""
+
 LINE = Line("8/2 Mbit/s, 30 ms", steady(8, delay_s=0.015, queue_s=0.2), steady(2, delay_s=0.015, queue_s=0.3))
 BAD_LINE = Line(
     "8/2 Mbit/s, 30 ms, a third lost",
@@ -138,8 +141,12 @@ def killed_collector(region: Region) -> Cell:
     return Cell("collector killed", CollectorKilled(region), "collector_unreachable")
 
 
-def run_cell(region: Region, number: int, cell: Cell, pause_s: float = 0.0) -> Outcome:
-    """Go through ``cell`` at the place ``number``; ``pause_s`` lie between the first verdict and the fault."""
+def run_cell(region: Region, number: int, cell: Cell, pause_s: float | None = 0.0) -> Outcome:
+    """Go through ``cell`` at the place ``number``.
+
+    ``pause_s`` lie between the first verdict and the fault; None makes the fault right after the next round, when the
+    one that will notice it is farthest.
+    """
     outcome = Outcome(cell.name, cell.verdict)
     settings = ("check.enabled=false",) if cell.during_test else QUIET
     with region.school(number, cell.line, settings) as school:
@@ -161,14 +168,18 @@ def run_cell(region: Region, number: int, cell: Cell, pause_s: float = 0.0) -> O
     return outcome
 
 
-def _live_through(cell: Cell, school: School, agent: RunningAgent, outcome: Outcome, pause_s: float) -> None:
+def _live_through(cell: Cell, school: School, agent: RunningAgent, outcome: Outcome, pause_s: float | None) -> None:
     if agent.wait_for(is_verdict("ok"), PATIENCE_S) is None:
         outcome.wrong.append("the line was never found to be well")
         return
     if cell.during_test:
         # The first test of an installation begins two seconds after the start, and has the line for some seconds.
         _wait_for_traffic(school)
-    time.sleep(pause_s)
+    elif pause_s is None:
+        agent.wait_for(_is_far_ping, PATIENCE_S, time.monotonic() + 1)
+        time.sleep(ROUND_END_S)
+    else:
+        time.sleep(pause_s)
     began_s = time.monotonic()
     cell.fault(school.world, on=True)
     try:
@@ -183,6 +194,10 @@ def _live_through(cell: Cell, school: School, agent: RunningAgent, outcome: Outc
     if outcome.found_s is not None:
         over_at_s = agent.wait_for(is_verdict("ok"), PATIENCE_S, healed_s)
         outcome.over_s = None if over_at_s is None else over_at_s - healed_s
+
+
+def _is_far_ping(record: dict[str, Any]) -> bool:
+    return bool(record["kind"] == "ping" and record["layer"] == "international")
 
 
 def _wait_for_traffic(school: School) -> None:
