@@ -8,13 +8,19 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tools.run_local import tool
 
+from linkbell_collector.clock import SystemClock
+from linkbell_collector.commands.common import with_store
+from linkbell_collector.domain import Token
+from linkbell_collector.secret import digest, new_id, new_token
+from linkbell_collector.settings import Settings
+from linkbell_collector.store.interface import Store
 from tests.agent.layers import world as layers_world
 from tests.agent.layers.world import COLLECTOR, DOMESTIC, Place, World, serve
 from tests.end_to_end.ledger import Body, Held, held_by
@@ -24,7 +30,8 @@ from tests.linkbed.namespaces import REPOSITORY, Namespace
 
 COLLECTOR_URL = "http://collector.example.kz:8470"
 MEASURE_URL = "ws://collector.example.kz:8471"
-START_S = 60.0
+MOST_SCHOOLS = 32
+TOKEN_LIFE_US = 3_600_000_000
 
 SETTINGS = f"""
 targets = [{{ name = "exchange", layer = "domestic", host = "{DOMESTIC}" }}]
@@ -206,6 +213,8 @@ class Region:
     folder: Path
     far: Namespace
     collector: Collector
+    tokens: Mapping[str, str]
+    """Of each school that may be made."""
     starting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(2))
     """Schools that are made at once: more only get in each other's way."""
 
@@ -221,16 +230,27 @@ class Region:
                 )
                 state = self.folder / f"box-{number}"
                 state.with_suffix(".toml").write_text(configuration, encoding="utf-8")
-                agent = enrol(made.box, self.collector.data, COLLECTOR_URL, state, f"school-{number}")
+                agent = enrol(made.box, COLLECTOR_URL, state, self.tokens[f"school-{number}"])
             yield School(made, self.collector, state, agent, settings)
 
 
-def enrol(box: Namespace, data: Path, url: str, state: Path, school: str) -> str:
-    """Make a token at the collector and enrol the box with it; return the agent's id."""
-    made = box.run(*tool("collector"), "tokens", "create", "--data", str(data), "--school", school, "--json")
-    token = json.loads(made)["token"]
+def enrol(box: Namespace, url: str, state: Path, token: str) -> str:
+    """Enrol the box; return the agent's id."""
     enrolled = box.run(*tool("agent"), "enrol", url, "--token", token, "--state", str(state), "--json")
     return str(json.loads(enrolled)["agent"])
+
+
+def make_tokens(data: Path, schools: Sequence[str]) -> dict[str, str]:
+    """Do as ``tokens create --school`` does for each, in one process instead of one for each."""
+    secrets, now_us = {school: new_token() for school in schools}, SystemClock().now_us()
+
+    async def work(store: Store) -> None:
+        for school, secret in secrets.items():
+            token = Token(new_id("token"), school, None, 1, 0, now_us + TOKEN_LIFE_US, now_us)
+            await store.add_token(token, digest(secret))
+
+    with_store(Settings(data=data), work)
+    return secrets
 
 
 @contextlib.contextmanager
@@ -247,7 +267,7 @@ def region(folder: Path) -> Iterator[Region]:
         measure = [*tool("collector"), "measure", "--listen", f"{COLLECTOR}:8471"]
         stack.enter_context(far.service(measure, "listening on", quiet=True))
         stack.enter_context(far.service(serve(manners, "pages"), "ready"))
-        yield Region(folder, far, collector)
+        yield Region(folder, far, collector, make_tokens(collector.data, [f"school-{n}" for n in range(MOST_SCHOOLS)]))
 
 
 def is_verdict(state: str) -> Callable[[dict[str, Any]], bool]:
