@@ -174,13 +174,16 @@ PURE = {
     "linkbell_agent.watch.limits",
     "linkbell_agent.watch.pace",
     "linkbell_agent.watch.traffic",
+    "linkbell_collector.agent_configuration",
     "linkbell_collector.domain",
     "linkbell_collector.enrolment",
     "linkbell_collector.exposition",
     "linkbell_collector.ingest.batches",
     "linkbell_collector.lifetimes",
     "linkbell_collector.loss",
+    "linkbell_collector.profile",
     "linkbell_collector.redate",
+    "linkbell_collector.resolution",
 }
 """Modules that decide. Add to them."""
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from linkbell_collector import labels, loss
 from linkbell_collector.domain import Agent, AgentReport, DatedRecord, School, TimeQuality, Wanted
+from linkbell_collector.lifetimes import Horizon
 from linkbell_wire import (
     AnyRecord,
     CheckRecord,
@@ -26,6 +27,8 @@ from linkbell_wire.words import Direction
 
 MAX_SERIES_PER_SCHOOL = 512
 """More uplinks and targets than any school has; a box that invents names stops here, and the refusals are counted."""
+
+ROUNDS_OF_PATIENCE = 3
 
 LIVE_KINDS = (RecordKind.PING, RecordKind.DNS, RecordKind.HTTP, RecordKind.SPEED, RecordKind.CHECK)
 
@@ -88,6 +91,10 @@ class Slot:
     reading: Reading | None = None
     attempt: Attempt | None = None
 
+    def is_recent(self, at_us: int, horizon: Horizon) -> bool:
+        """Tell whether a ping, look-up or fetch counts as current: three rounds of its school's may be missing."""
+        return at_us >= horizon.reading_us or at_us >= horizon.now_us - self.owner.patience_us
+
     @property
     def newest_us(self) -> int:
         """Time of whatever is newest here."""
@@ -122,6 +129,7 @@ class SchoolLive:
     school: School
     labels: str
     info_labels: str
+    patience_us: int = 0
     last_report_us: int = 0
     agents: dict[str, AgentLive] = field(default_factory=dict)
     keys: set[tuple[RecordKind, SlotKey]] = field(default_factory=set)
@@ -169,9 +177,11 @@ class LiveState:
         for school in wanted.values():
             known = self._schools.get(school.id)
             if known is None:
-                self._schools[school.id] = SchoolLive(school, labels.of_school(school), labels.of_school_info(school))
-            elif known.school != school:
-                known.school, known.info_labels = school, labels.of_school_info(school)
+                known = self._schools[school.id] = SchoolLive(school, labels.of_school(school), "")
+            elif known.school == school:
+                continue
+            known.school, known.info_labels = school, labels.of_school_info(school)
+            known.patience_us = _patience_us(school)
 
     def forget(self, school_id: str) -> None:
         """Drop what is known of a school, before it is rebuilt from other agents; one that is gone is forgotten."""
@@ -280,6 +290,12 @@ def settles(record: AnyRecord) -> bool:
 
 WANTED = Wanted(kinds=tuple(kind.value for kind in LIVE_KINDS), settles=settles, at_most=500)
 """What live state is rebuilt from: the newest record of each series, and for speeds back to the last success."""
+
+
+def _patience_us(school: School) -> int:
+    """Return how long a reading lasts at least: three of the school's own rounds."""
+    interval_s = school.wishes.ping and school.wishes.ping.interval_s
+    return round(ROUNDS_OF_PATIENCE * (interval_s or 0) * 1e6)
 
 
 def _renew(slot: Slot, reading: Reading) -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
 from linkbell_collector.domain import Agent, Delivery, Directory, Enrolled, LiveRecord, School, Settled, Token, Wanted
+from linkbell_collector.profile import Profile
 from linkbell_wire.enrolment import EnrolRequest
 
 
@@ -28,7 +29,7 @@ class Store(Sink, Protocol):
         """Write something small and durable. Raises ``CollectorError`` with the reason if that fails."""
 
     async def directory(self) -> Directory:
-        """Return all schools and agents."""
+        """Return all schools, agents and regions."""
 
     async def changes_by_others(self) -> int:
         """Return a number that differs from the last one if another process has written meanwhile."""
@@ -44,6 +45,9 @@ class Store(Sink, Protocol):
 
     async def update_school(self, school: School) -> None:
         """Replace what is known of a school. Raises ``RefusedError`` if it is not known."""
+
+    async def set_region(self, name: str, profile: Profile | None) -> None:
+        """Keep what is set for a region; ``None`` sets nothing any more, and raises ``RefusedError`` if nothing was."""
 
     async def add_token(self, token: Token, token_hash: bytes) -> bool:
         """Add a join token; make its school if that is unknown, and return whether it was."""

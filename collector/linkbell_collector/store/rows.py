@@ -3,6 +3,7 @@
 Every function takes the connection of a transaction that its caller opened.
 """
 
+import logging
 from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
@@ -21,19 +22,23 @@ from linkbell_collector.domain import (
 from linkbell_collector.enrolment import Before, Grant, decide, wanted_school
 from linkbell_collector.errors import RefusedError
 from linkbell_collector.loss import Account
+from linkbell_collector.profile import NO_WISHES, NOTHING, Profile, W, as_text
 from linkbell_collector.secret import digest, new_id
 from linkbell_collector.store import schema as tables
-from linkbell_collector.store.schema import agents, schools, series, tokens
+from linkbell_collector.store.schema import agents, regions, schools, series, tokens
 from linkbell_wire import AnyRecord
 from linkbell_wire.enrolment import EnrolRequest
 from linkbell_wire.records import RECORD_ADAPTER
 
+log = logging.getLogger(__name__)
+
 
 def read_directory(connection: sa.Connection) -> Directory:
-    """Return all schools and agents, in two queries."""
+    """Return all schools, agents and regions, in three queries."""
     return Directory(
         schools={row.id: _school(row) for row in connection.execute(sa.select(schools))},
         agents={row.credential_hash: _agent(row) for row in connection.execute(sa.select(agents))},
+        regions={row.name: _settings(row.profile, NOTHING) for row in connection.execute(sa.select(regions))},
     )
 
 
@@ -61,6 +66,15 @@ def find_school(connection: sa.Connection, school_id: str) -> School | None:
     """Return the school with this id."""
     row = connection.execute(sa.select(schools).where(schools.c.id == school_id)).one_or_none()
     return None if row is None else _school(row)
+
+
+def set_region(connection: sa.Connection, name: str, profile: Profile | None) -> None:
+    """Keep what is set for a region, or nothing any more. Raises :class:`RefusedError` if there was nothing."""
+    gone = connection.execute(regions.delete().where(regions.c.name == name))
+    if profile is not None:
+        connection.execute(regions.insert().values(name=name, profile=as_text(profile)))
+    elif gone.rowcount == 0:
+        raise RefusedError(f"nothing is set for region {name}", "list what is set with: regions list")
 
 
 def insert_token(connection: sa.Connection, token: Token, token_hash: bytes) -> bool:
@@ -192,12 +206,26 @@ def dated_record(at_us: int, clock: int, body: bytes) -> DatedRecord | None:
 def _school(row: sa.Row[tuple[object, ...]]) -> School:
     values = dict(row._mapping)
     del values["created_us"]
-    return School(**{**values, "approved": bool(values["approved"])})
+    wishes = _settings(values["wishes"], NO_WISHES)
+    return School(**{**values, "approved": bool(values["approved"]), "wishes": wishes})
+
+
+def _settings(text: str | None, nothing: W) -> W:
+    """Read what is set; what cannot be read any more, or was written by a newer version, counts as not set."""
+    if text is None:
+        return nothing
+    try:
+        return type(nothing).model_validate_json(text)
+    except ValueError as error:
+        log.error("what is set for a school or region cannot be read and does not hold: %s (%s)", text[:200], error)
+        return nothing
 
 
 def _school_values(school: School) -> dict[str, object]:
     columns = [column.name for column in schools.c if column.name != "created_us"]
-    return {**{name: getattr(school, name) for name in columns}, "approved": int(school.approved)}
+    wishes = None if school.wishes == NO_WISHES else as_text(school.wishes)
+    values = {name: getattr(school, name) for name in columns}
+    return {**values, "approved": int(school.approved), "wishes": wishes}
 
 
 def _agent(row: sa.Row[tuple[object, ...]]) -> Agent:
