@@ -8,7 +8,7 @@ from uuid import UUID
 
 from linkbell_collector.loss import NO_ACCOUNT, Account
 from linkbell_collector.profile import NO_WISHES, Profile, Wishes
-from linkbell_wire import AnyRecord, CheckRecord, Rejection, SkipRecord
+from linkbell_wire import AnyRecord, CheckRecord, EventRecord, Rejection, SkipRecord
 
 
 class AgentState(StrEnum):
@@ -170,4 +170,6 @@ def series_target(record: AnyRecord) -> str:
         return record.direction.value
     if isinstance(record, SkipRecord):
         return record.skipped
+    if isinstance(record, EventRecord):
+        return record.event.value
     return getattr(record, "target", "")

@@ -34,6 +34,7 @@ class Source(Enum):
     UPLOAD = auto()
     SPEED_ATTEMPT = auto()
     CHECK = auto()
+    DATA = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,22 @@ FAMILIES = (
         lambda reading: int(reading.failure is None),
     ),
     Family(
+        "linkbell_data_used_bytes",
+        "What measuring has used of the month's data on this uplink.",
+        _UPLINK,
+        Source.DATA,
+        attrgetter("used_bytes"),
+        _LINE,
+    ),
+    Family(
+        "linkbell_data_budget_bytes",
+        "What measuring may use in a month on this uplink; absent without a budget.",
+        _UPLINK,
+        Source.DATA,
+        attrgetter("budget_bytes"),
+        _LINE,
+    ),
+    Family(
         "linkbell_agent_info",
         "The version of the agent; always 1.",
         (*_AGENT, "version"),
@@ -269,6 +286,7 @@ def _sources(snapshot: Snapshot, horizon: Horizon) -> dict[Source, _Items]:
         Source.DNS: _recent(snapshot, RecordKind.DNS, horizon),
         Source.HTTP: _recent(snapshot, RecordKind.HTTP, horizon),
         Source.CHECK: _tests(snapshot, RecordKind.CHECK, horizon),
+        Source.DATA: _tests(snapshot, RecordKind.EVENT, horizon),
         Source.SPEED: speeds,
         Source.DOWNLOAD: [item for item in speeds if item[0].target == Direction.DOWNLOAD],
         Source.UPLOAD: [item for item in speeds if item[0].target == Direction.UPLOAD],

@@ -15,6 +15,7 @@ from linkbell_wire import (
     AnyRecord,
     CheckRecord,
     DnsRecord,
+    EventRecord,
     Failure,
     FailureCode,
     HttpRecord,
@@ -23,14 +24,15 @@ from linkbell_wire import (
     RecordKind,
     SpeedRecord,
 )
-from linkbell_wire.words import Direction
+from linkbell_wire.words import Direction, EventName
 
 MAX_SERIES_PER_SCHOOL = 512
 """More uplinks and targets than any school has; a box that invents names stops here, and the refusals are counted."""
 
 ROUNDS_OF_PATIENCE = 3
 
-LIVE_KINDS = (RecordKind.PING, RecordKind.DNS, RecordKind.HTTP, RecordKind.SPEED, RecordKind.CHECK)
+LIVE_KINDS = (RecordKind.PING, RecordKind.DNS, RecordKind.HTTP, RecordKind.SPEED, RecordKind.CHECK, RecordKind.EVENT)
+"""Of events only those are held that say how a month's data stands."""
 
 
 class PingReading(NamedTuple):
@@ -73,7 +75,15 @@ class CheckReading(NamedTuple):
     passed: bool
 
 
-Reading = PingReading | FetchReading | SpeedReading | CheckReading
+class DataReading(NamedTuple):
+    """How a month's data of an uplink stands, in bytes; ``budget_bytes`` is ``None`` without a budget."""
+
+    at_us: int
+    used_bytes: int
+    budget_bytes: int | None
+
+
+Reading = DataReading | PingReading | FetchReading | SpeedReading | CheckReading
 
 
 @dataclass(slots=True, eq=False)
@@ -239,6 +249,8 @@ class LiveState:
             self._apply_speed(school, record, at_us)
         elif isinstance(record, CheckRecord):
             self._apply_check(school, record, at_us)
+        elif isinstance(record, EventRecord) and (data := _data_use(record, at_us)) is not None:
+            self._replace(school, RecordKind.EVENT, record.uplink, record.event.value, data)
 
     def _apply_speed(self, school: SchoolLive, record: SpeedRecord, at_us: int) -> None:
         for direction, result in ((Direction.DOWNLOAD, record.download), (Direction.UPLOAD, record.upload)):
@@ -285,6 +297,8 @@ def settles(record: AnyRecord) -> bool:
     """Tell whether no older record of its series can add anything to live state."""
     if isinstance(record, SpeedRecord):
         return all(result is not None and result.bps is not None for result in (record.download, record.upload))
+    if isinstance(record, EventRecord) and record.event is EventName.DATA_USE:
+        return _data_use(record, 0) is not None
     return not isinstance(record, CheckRecord) or record.passed is not None
 
 
@@ -306,6 +320,19 @@ def _renew(slot: Slot, reading: Reading) -> None:
 def _try(slot: Slot, attempt: Attempt) -> None:
     if slot.attempt is None or attempt.at_us >= slot.attempt.at_us:
         slot.attempt = attempt
+
+
+def _data_use(record: EventRecord, at_us: int) -> DataReading | None:
+    """Read how the month's data stands; ``None`` of any other event, or without a number of bytes used."""
+    if record.event is not EventName.DATA_USE:
+        return None
+    used, budget = (_bytes(record.details.get(name)) for name in ("used_bytes", "budget_bytes"))
+    return None if used is None else DataReading(at_us, used, budget)
+
+
+def _bytes(value: str | bool | float | None) -> int | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return int(value) if is_number and value is not None and float(value) >= 0 else None
 
 
 def _ping(record: PingRecord, at_us: int) -> PingReading:
