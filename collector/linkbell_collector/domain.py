@@ -111,6 +111,14 @@ class Directory:
     regions: Mapping[str, Profile] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class SchoolEdits:
+    """Many schools at once: new ones, and changed ones with the names of the fields that changed."""
+
+    added: Sequence[School] = ()
+    changed: Sequence[tuple[School, frozenset[str]]] = ()
+
+
 class DatedRecord(NamedTuple):
     """A record with the time the collector believes."""
 

@@ -162,6 +162,13 @@ def as_text(wishes: Wishes) -> str:
     return wishes.model_dump_json(exclude_unset=True, exclude_none=True)
 
 
+def wishes_of(profile: Profile) -> Wishes:
+    """Return what agents are asked to do, without what describes the line."""
+    said = {name: getattr(profile, name) for name in Wishes.model_fields if name in profile.model_fields_set}
+    said = {name: value for name, value in said.items() if value is not None}
+    return NO_WISHES.model_copy(update=said) if said else NO_WISHES
+
+
 def merge(near: Wishes, far: W) -> W:
     """Return ``far`` with all that ``near`` sets in its place: field by field, lists as a whole."""
     changes: dict[str, object] = {}

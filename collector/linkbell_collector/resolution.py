@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from linkbell_collector.domain import School
-from linkbell_collector.profile import DESCRIBING, NO_WISHES, NOTHING, Profile, Wishes, as_json, flat, merge
+from linkbell_collector.profile import DESCRIBING, NO_WISHES, NOTHING, Profile, Wishes, flat, merge, wishes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,7 @@ class Resolver:
         merged = NOTHING
         for level in reversed(self.levels(school)[1:]):
             merged = merge(level.profile, merged)
-        values = {name: getattr(merged, name) for name in Wishes.model_fields if name in merged.model_fields_set}
-        return merged, NO_WISHES.model_copy(update=values) if values else NO_WISHES
+        return merged, wishes_of(merged)
 
 
 def own_profile(school: School) -> Profile:
@@ -87,8 +86,7 @@ def own_profile(school: School) -> Profile:
 def with_profile(school: School, profile: Profile) -> School:
     """Return the school with ``profile`` as its own."""
     described = {name: getattr(profile, name) for name in DESCRIBING}
-    wishes = Wishes.model_validate_json(profile.model_dump_json(exclude_unset=True, exclude_none=True))
-    return replace(school, **described, wishes=wishes if as_json(wishes) else NO_WISHES)
+    return replace(school, **described, wishes=wishes_of(profile))
 
 
 def _first(own: Any, shared: Any) -> Any:

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from linkbell_collector import values
 from linkbell_collector.clock import SystemClock
-from linkbell_collector.commands import common, profile_flags
+from linkbell_collector.commands import common, profile_flags, schools_import
 from linkbell_collector.domain import Agent, Directory, School
 from linkbell_collector.errors import RefusedError, UsageError
 from linkbell_collector.profile import DESCRIBING, as_json
@@ -21,6 +21,7 @@ Examples:
   linkbell-collector schools add s-100 --name "School 100" --region Almaty --download-floor 20M
   linkbell-collector schools set s-100 --provider Kazakhtelecom --hours "08:00-13:00, 14:00-19:00"
   linkbell-collector schools set s-100 --settings s-100.toml --clear calendar.holidays
+  linkbell-collector schools import schools.csv
   linkbell-collector schools list
   linkbell-collector schools show s-100 --json
 """
@@ -41,6 +42,7 @@ def add_to(subparsers: common.Subparsers, parent: argparse.ArgumentParser) -> No
     common.add_json(show)
     show.set_defaults(run=run_show)
     _add_add(actions, parent)
+    schools_import.add_to(actions, parent)
 
 
 def _add_add(actions: common.Subparsers, parent: argparse.ArgumentParser) -> None:

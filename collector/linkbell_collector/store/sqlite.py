@@ -19,6 +19,7 @@ from linkbell_collector.domain import (
     Enrolled,
     LiveRecord,
     School,
+    SchoolEdits,
     Settled,
     TimeQuality,
     Token,
@@ -127,6 +128,10 @@ class SqliteStore:
 
     async def update_school(self, school: School) -> None:
         await self._writer.run(lambda connection: rows.update_school(connection, school))
+
+    async def edit_schools(self, edits: SchoolEdits, now_us: int, progress: Callable[[int], None]) -> None:
+        steps = await asyncio.to_thread(rows.school_steps, edits, now_us)
+        await self._writer.run(lambda connection: rows.edit_schools(connection, steps, progress))
 
     async def set_region(self, name: str, profile: Profile | None) -> None:
         await self._writer.run(lambda connection: rows.set_region(connection, name, profile))
