@@ -55,8 +55,8 @@ class Box:
         self.permits: list[Permit | None] = []
         self.checks = 0
         self.kept: list[Record] = []
-        self.doorway = Doorway(self.clock, state, lambda: plan, lambda: None)
-        self.tests = LineTests(self.context, lambda: plan, asyncio.Lock(), contextlib.nullcontext, self.doorway)
+        self.doorway = Doorway(self.clock, state, lambda uplink: plan, lambda uplink: None)
+        self.tests = LineTests(self.context, lambda: plan, [asyncio.Lock()], contextlib.nullcontext, self.doorway)
 
     async def speed(self) -> Record:
         return await self.tests.speed(self._speed, self._check, Asked(), self.kept.append)
