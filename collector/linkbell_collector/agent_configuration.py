@@ -38,6 +38,7 @@ def agent_configuration(
         check=wishes.check,
         calendar=wishes.calendar,
         budget=wishes.budget,
+        uplinks=wishes.uplinks,
     )
 
 

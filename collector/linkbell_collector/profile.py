@@ -17,6 +17,7 @@ from linkbell_wire import fields, quantities
 from linkbell_wire.configuration import (
     MAX_PLATFORMS,
     MAX_TARGETS,
+    MAX_UPLINKS,
     BudgetConfiguration,
     CalendarConfiguration,
     CheckConfiguration,
@@ -25,6 +26,7 @@ from linkbell_wire.configuration import (
     PlatformConfiguration,
     SpeedConfiguration,
     TargetConfiguration,
+    UplinkConfiguration,
 )
 from linkbell_wire.fields import WireModel
 from linkbell_wire.words import BudgetProfile
@@ -51,10 +53,12 @@ class Wishes(WireModel):
     check: CheckConfiguration | None = None
     calendar: CalendarConfiguration | None = None
     budget: BudgetConfiguration | None = None
+    uplinks: Annotated[list[UplinkConfiguration], Field(max_length=MAX_UPLINKS)] | None = None
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
-        for what, listed in (("target", self.targets), ("platform", self.platforms)):
+        lists = {"target": self.targets, "platform": self.platforms, "uplink": self.uplinks}
+        for what, listed in lists.items():
             names = [item.name for item in listed or []]
             if len(names) != len(set(names)):
                 raise ValueError(f"{what} names must be unique")
@@ -170,17 +174,38 @@ def wishes_of(profile: Profile) -> Wishes:
 
 
 def merge(near: Wishes, far: W) -> W:
-    """Return ``far`` with all that ``near`` sets in its place: field by field, lists as a whole."""
+    """Return ``far`` with all that ``near`` sets in its place: field by field, uplinks by name, other lists whole."""
     changes: dict[str, object] = {}
     for name in near.model_fields_set:
         mine, theirs = getattr(near, name), getattr(far, name, None)
-        if isinstance(mine, BudgetConfiguration) and isinstance(theirs, BudgetConfiguration):
-            changes[name] = _merge_budgets(mine, theirs)
-        elif isinstance(mine, BaseModel) and isinstance(theirs, BaseModel):
-            changes[name] = theirs.model_copy(update=_set(mine))
+        if name == "uplinks" and mine and theirs:
+            changes[name] = _merge_uplinks(mine, theirs)
         elif mine is not None:
-            changes[name] = mine
+            changes[name] = _merge_sections(mine, theirs)
     return far.model_copy(update=changes) if changes else far
+
+
+def _merge_sections(near: Any, far: Any) -> Any:
+    if isinstance(near, BudgetConfiguration) and isinstance(far, BudgetConfiguration):
+        return _merge_budgets(near, far)
+    if isinstance(near, BaseModel) and isinstance(far, BaseModel):
+        return far.model_copy(update=_set(near))
+    return near
+
+
+def _merge_uplinks(near: list[UplinkConfiguration], far: list[UplinkConfiguration]) -> list[UplinkConfiguration]:
+    """Merge by name: what a region says of every school's backup holds beside what a school says of its own main."""
+    merged = {uplink.name: uplink for uplink in far}
+    for mine in near:
+        theirs = merged.get(mine.name)
+        if theirs is None:
+            merged[mine.name] = mine
+            continue
+        changes = _set(mine)
+        if mine.budget is not None:
+            changes["budget"] = _merge_sections(mine.budget, theirs.budget)
+        merged[mine.name] = theirs.model_copy(update=changes)
+    return list(merged.values())
 
 
 def _set(model: BaseModel) -> dict[str, object]:

@@ -91,6 +91,8 @@ BAD_SETTINGS = {
     "budget = 5": "budget: ",
     "[budget]\nbytes_per_month = '1k'": "budget.bytes_per_month: Input should be greater than",
     "platforms = [{name = 'a', url = 'https://a/'}, {name = 'a', url = 'https://b/'}]": "names must be unique",
+    "uplinks = [{name = 'a'}, {name = 'a'}]": "uplink names must be unique",
+    "[[uplinks]]\nname = 'a'\nbudjet = {}": "uplinks.0.budjet: there is no such setting; did you mean budget?",
     "???": "is neither TOML nor JSON",
 }
 

@@ -70,6 +70,24 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str,
         {"speed": {"per_day": 5}},
         {"speed": {"per_day": 2, "servers": [{"url": "wss://m.example"}]}},
     ),
+    "uplinks are merged by name": (
+        {"uplinks": [{"name": "lte", "budget": {"bytes_per_month": 2_000_000_000}}, {"name": "main", "speed": True}]},
+        {"uplinks": [{"name": "lte", "role": "backup", "speed": False, "budget": {"billing_day": 4}}]},
+        {},
+        {},
+        {
+            "uplinks": [
+                {
+                    "name": "lte",
+                    "role": "backup",
+                    "speed": False,
+                    "budget": {"bytes_per_month": 2_000_000_000, "billing_day": 4},
+                },
+                {"name": "main", "speed": True},
+            ]
+        },
+    ),
+    "no uplinks at all": ({"uplinks": []}, {"uplinks": [{"name": "lte"}]}, {}, {}, {"uplinks": []}),
     "an unmetered school has no bytes of others": (
         {"budget": {"profile": "unmetered"}},
         {"budget": {"profile": "metered", "bytes_per_month": 5_000_000_000, "billing_day": 5}},
@@ -171,6 +189,7 @@ def test_all_of_it_reaches_the_agents_configuration() -> None:
         "check": {"interval_s": 900.0, "directions": ["upload"]},
         "calendar": {"weekdays": "mon-sat", "hours": "8:00-14:00", "holidays": ["2026-03-22"], "terms": []},
         "budget": {"profile": "satellite", "bytes_per_month": 2_000_000_000, "billing_day": 3},
+        "uplinks": [{"name": "backup", "role": "backup", "budget": {"bytes_per_month": 10**9}, "speed": False}],
     }
     school = with_profile(School("s-1", "Школа 1"), read_profile(said))
     told = agent_configuration(school, "ws://own.example:8471", "http://own.example:8470/generate_204")

@@ -66,7 +66,10 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     for flag in FLAGS:
         group.add_argument(flag.name, metavar=flag.metavar, help=flag.help)
     group.add_argument(
-        "--settings", metavar="FILE", type=Path, help="TOML or JSON with all of these, and targets, platforms, dns"
+        "--settings",
+        metavar="FILE",
+        type=Path,
+        help="TOML or JSON with all of these, and targets, platforms, dns, uplinks",
     )
     group.add_argument(
         "--clear", metavar="NAME", action="append", default=[], help="no longer set here, such as calendar.hours"
