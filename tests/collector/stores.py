@@ -89,10 +89,11 @@ def delivery(
     *,
     received_us: int = NOON_US,
     refused: Sequence[int] = (),
+    zone: str = "UTC",
     **report: int,
 ) -> Delivery:
     """Return a batch as ingest hands it to a store."""
     counts = {"spooled": 0, "dropped": 0, "rejected": 0} | report
     told = AgentReport("0.1.0", counts["spooled"], counts["dropped"], counts["rejected"], 0.0, received_us)
     refusals = [Rejection(seq=seq, code="invalid", detail="no") for seq in refused]
-    return Delivery(agent.key, stream or uuid4(), records, refusals, told)
+    return Delivery(agent.key, stream or uuid4(), records, refusals, told, zone)

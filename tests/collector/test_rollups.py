@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -27,6 +28,7 @@ from tests.collector.support import (
     http,
     lost_ping,
     ping,
+    running,
     speed,
 )
 
@@ -118,7 +120,9 @@ def _delivered(plan: Plan) -> list[DatedRecord]:
     return found
 
 
-async def _play(store: Store, agent: Agent, stream: UUID, records: list[DatedRecord], data: st.DataObject) -> None:
+async def _play(
+    store: Store, agent: Agent, zone: str, stream: UUID, records: list[DatedRecord], data: st.DataObject
+) -> None:
     """Deliver ``records`` in any order, in batches of any size, some again, some at once, some of them refused."""
     order = data.draw(st.permutations(records))
     repeated = order + data.draw(st.lists(st.sampled_from(records), max_size=20)) if records else []
@@ -127,7 +131,7 @@ async def _play(store: Store, agent: Agent, stream: UUID, records: list[DatedRec
     distinct = [list({dated.record.seq: dated for dated in batch}.values()) for batch in batches]
     at_once = data.draw(st.integers(1, 4))
     for start in range(0, len(distinct), at_once):
-        deliveries = [delivery(agent, batch, stream) for batch in distinct[start : start + at_once]]
+        deliveries = [delivery(agent, batch, stream, zone=zone) for batch in distinct[start : start + at_once]]
         nobody = type(deliveries[0])(10**6, uuid4(), deliveries[0].records, [], deliveries[0].report)
         # A delivery that cannot be kept rolls its whole group back, after which each is done alone.
         spoiled = [nobody] if data.draw(st.booleans()) else []
@@ -205,11 +209,10 @@ def test_sums_equal_a_recomputation_from_the_records_whatever_order_and_however_
         school, stream, records = f"s-{uuid4().hex[:8]}", uuid4(), _delivered(plan)
         cut = data.draw(st.integers(0, len(records)))
         async with place.opened(clock) as store:
-            await store.add_school(School(school, timezone=zone), NOON_US)
             agent = await new_agent(store, school)
-            await _play(store, agent, stream, records[:cut], data)
+            await _play(store, agent, zone, stream, records[:cut], data)
         async with place.opened(clock) as store:
-            await _play(store, agent, stream, records, data)
+            await _play(store, agent, zone, stream, records, data)
         return agent.key
 
     agent = asyncio.run(session())
@@ -230,10 +233,23 @@ async def test_what_is_too_late_for_hours_still_counts_for_its_day(place: Place,
 
 async def test_a_changed_time_zone_holds_for_what_comes_after(place: Place, clock: FakeClock) -> None:
     late_us = NOON_US // DAY_US * DAY_US + 20 * HOUR_US
-    async with place.opened(clock) as store, place.opened(clock, serving=False) as operator:
+    async with place.opened(clock) as store:
         agent = await new_agent(store)
         await store.settle(delivery(agent, [dated(ping(0), late_us)]))
-        await operator.update_school(School("s-1", timezone="Asia/Almaty"))
-        await store.settle(delivery(agent, [dated(ping(1), late_us)]))
+        await store.settle(delivery(agent, [dated(ping(1), late_us)], zone="Asia/Almaty"))
     today = NOON_US // DAY_US
     assert place.fetch("SELECT day, count FROM daily ORDER BY day") == [(today, 1), (today + 1, 1)]
+
+
+async def test_the_days_are_those_of_the_zone_set_for_the_school_or_for_its_country(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    country: dict[str, Any] = {"country": "KZ", "countries": {"KZ": {"timezone": "Pacific/Auckland"}}}
+    place = Place(tmp_path / "data", None)
+    clock.wall_us = NOON_US + 12 * HOUR_US
+    async with running(place.folder, clock, **country) as site:
+        await site.store.add_school(School("s-1", timezone="America/Lima"), NOON_US)
+        for school in ("s-1", "s-2"):
+            assert (await (await site.agent(school)).send([ping(0)])).status == 200
+    today = NOON_US // DAY_US
+    assert place.fetch("SELECT day FROM daily ORDER BY day") == [(today,), (today + 1,)]

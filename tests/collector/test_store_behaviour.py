@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from linkbell_collector.domain import AgentState, School, TimeQuality, Token
+from linkbell_collector.domain import AgentState, School, TimeQuality, Token, Wanted
 from linkbell_collector.errors import CollectorError, RefusedError
-from linkbell_collector.live import WANTED
+from linkbell_collector.live import settles
 from linkbell_collector.loss import Account
 from linkbell_collector.secret import digest, new_token
 from linkbell_collector.store.interface import Store
@@ -17,6 +17,7 @@ from tests.collector.stores import Place, dated, delivery, new_agent
 from tests.collector.support import DAY_US, NOON_US, FakeClock, check, dns, event, ping, speed
 
 MINUTE_US = 60_000_000
+WANTED = Wanted(kinds=("ping", "dns", "speed", "check"), settles=settles, at_most=500)
 
 
 async def test_what_is_settled_is_there_once_however_often_it_is_sent(place: Place, clock: FakeClock) -> None:

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,6 +52,14 @@ def effective(parsed: argparse.Namespace) -> Effective:
     return settings_module.build(file, os.environ, flags)
 
 
+def has_store(settings: Settings) -> bool:
+    """Tell whether there is a database already."""
+    from linkbell_collector.app import database_of
+
+    # Whether there is one on PostgreSQL is found out when it is opened.
+    return settings.database is not None or database_of(settings).path.exists()
+
+
 def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, make: bool = False) -> T:
     """Do ``work`` with the store, beside a running ``serve`` or without one.
 
@@ -71,14 +79,25 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, mak
         finally:
             await store.close()
 
-    return asyncio.run(session())
+    return run(session())
+
+
+def run(work: Coroutine[None, None, T]) -> T:
+    """Run ``work`` to its end and return its result."""
+    results: list[T] = []
+
+    async def keep() -> None:
+        results.append(await work)
+
+    # Not as the task's own result: Python 3.11 makes text of that while it lets go of Ctrl-C, for seconds where it
+    # holds a hundred thousand schools.
+    asyncio.run(keep())
+    return results[0]
 
 
 def require_database(settings: Settings) -> None:
-    """Refuse to go on without a database. Whether there is one on PostgreSQL is found out when it is opened."""
-    from linkbell_collector.app import database_of  # late, as above
-
-    if settings.database is None and not database_of(settings).path.exists():
+    """Refuse to go on without a database."""
+    if not has_store(settings):
         raise RefusedError(
             f"there is no collector's database in {settings.data}",
             "check --data; a new database is made by serve, tokens create and schools add",

@@ -52,13 +52,12 @@ class Stream:
 
 @dataclass(slots=True)
 class AgentCounts:
-    """What is counted of an agent over its life, its newest report, and the time zone of its school."""
+    """What is counted of an agent over its life, and its newest report."""
 
     missing: int
     refused: int
     dropped: loss.Counted
     rejected: loss.Counted
-    zone: str
     report: AgentReport | None = None
 
     @property
@@ -227,7 +226,7 @@ class Book:
     def _add_rows(self, stream: Stream, delivery: Delivery, pairs: Sequence[tuple[DatedRecord, str]]) -> None:
         """Gather the rows and the sums. Runs for every record there is: no calls that can be saved."""
         agent, received_us, series_ids, stream_id = delivery.agent, delivery.report.received_us, self.series, stream.id
-        rows, sums, zone = self._changes.records, self._changes.sums, self.agents[agent].zone
+        rows, sums, zone = self._changes.records, self._changes.sums, delivery.zone
         for (record, at_us, quality), body in pairs:
             kind = record.kind
             series = series_ids[agent, kind, record.uplink, series_target(record)]

@@ -1,5 +1,6 @@
 """The PostgreSQL store: one writing connection for records, a small pool for everything else."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,11 +19,13 @@ from linkbell_collector.domain import (
     Enrolled,
     LiveRecord,
     School,
+    SchoolEdits,
     Settled,
     TimeQuality,
     Token,
     Wanted,
 )
+from linkbell_collector.profile import Profile
 from linkbell_collector.store import groups, postgresql_connection, rows
 from linkbell_collector.store import postgresql_partitions as partitions
 from linkbell_collector.store.groups import Group, WriterLimits
@@ -160,6 +163,13 @@ class PostgresStore:
 
     async def update_school(self, school: School) -> None:
         await self._change(lambda connection: rows.update_school(connection, school))
+
+    async def edit_schools(self, edits: SchoolEdits, now_us: int, progress: Callable[[int], None]) -> None:
+        steps = await asyncio.to_thread(rows.school_steps, edits, now_us)
+        await self._change(lambda connection: rows.edit_schools(connection, steps, progress))
+
+    async def set_region(self, name: str, profile: Profile | None) -> None:
+        await self._change(lambda connection: rows.set_region(connection, name, profile))
 
     async def add_token(self, token: Token, token_hash: bytes) -> bool:
         return await self._change(lambda connection: rows.insert_token(connection, token, token_hash))

@@ -18,8 +18,8 @@ Connection = Any
 """An asyncpg connection; its own type cannot be named at run time."""
 
 _AGENTS = (
-    "SELECT key, missing, refused, coalesce(dropped, 0), dropped_before, coalesce(rejected, 0), rejected_before, "
-    "timezone FROM agents JOIN schools ON schools.id = agents.school WHERE key = ANY($1::int[])"
+    "SELECT key, missing, refused, coalesce(dropped, 0), dropped_before, coalesce(rejected, 0), rejected_before "
+    "FROM agents WHERE key = ANY($1::int[])"
 )
 _MAKE_STREAMS = (
     "INSERT INTO streams (agent, stream, max_seq, settled) SELECT *, -1, 0 FROM unnest($1::int[], $2::text[]) "
@@ -129,9 +129,9 @@ class PostgresIngest:
         book = self._book
         unknown = book.unknown(deliveries)
         if unknown.agents:
-            for key, missing, refused, *counters, zone in await connection.fetch(_AGENTS, list(unknown.agents)):
+            for key, missing, refused, *counters in await connection.fetch(_AGENTS, list(unknown.agents)):
                 dropped, rejected = loss.Counted(*counters[:2]), loss.Counted(*counters[2:])
-                book.agents[key] = AgentCounts(missing, refused, dropped, rejected, zone)
+                book.agents[key] = AgentCounts(missing, refused, dropped, rejected)
         if unknown.streams:
             wanted = _arrays(unknown.streams)
             await connection.execute(_MAKE_STREAMS, *wanted)

@@ -8,8 +8,8 @@ from linkbell_collector.store.rollups import Gathered, Sums
 from linkbell_wire import AnyRecord, SpeedRecord
 
 _RECORDS = (
-    "SELECT records.id, records.series, records.at_us, records.clock, CAST(records.body AS BLOB), schools.timezone, "
-    "series.agent FROM records "
+    "SELECT records.id, records.series, records.at_us, records.clock, CAST(records.body AS BLOB), "
+    "coalesce(schools.timezone, 'UTC'), series.agent FROM records "
     "JOIN series ON series.id = records.series JOIN agents ON agents.key = series.agent "
     "JOIN schools ON schools.id = agents.school WHERE records.id > ? ORDER BY records.id LIMIT ?"
 )

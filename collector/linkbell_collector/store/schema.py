@@ -1,8 +1,8 @@
 """The tables, as SQLAlchemy Core sees them. Why they look like this: docs/decisions/0002-sqlite-layout.md and
 0007-two-databases.md.
 
-Times are whole microseconds since 1970 (UTC), rates bits per second, secrets SHA-256 hashes. The tables are made by
-the migrations; a test holds the two together, on SQLite and on PostgreSQL.
+Times are whole microseconds since 1970 (UTC), rates bits per second, secrets SHA-256 hashes, wishes and profiles JSON.
+The tables are made by the migrations; a test holds the two together, on SQLite and on PostgreSQL.
 """
 
 import sqlalchemy as sa
@@ -29,11 +29,24 @@ schools = sa.Table(
     sa.Column("technology", sa.Text),
     sa.Column("latitude", Float64),
     sa.Column("longitude", Float64),
-    sa.Column("timezone", sa.Text, nullable=False),
+    sa.Column("timezone", sa.Text),
     sa.Column("download_floor_bps", Float64),
     sa.Column("upload_floor_bps", Float64),
     sa.Column("approved", sa.Integer, nullable=False),
     sa.Column("created_us", Int64, nullable=False),
+    sa.Column("country", sa.Text),
+    sa.Column("giga_id", sa.Text),
+    sa.Column("contract_download_bps", Float64),
+    sa.Column("contract_upload_bps", Float64),
+    sa.Column("wishes", sa.Text),
+    sqlite_strict=True,
+)
+
+regions = sa.Table(
+    "regions",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("profile", sa.Text, nullable=False),
     sqlite_strict=True,
 )
 

@@ -20,9 +20,8 @@ ROWS_PER_STATEMENT = 500
 a busy event loop; row by row, that is nine tenths of the cost of an insert (measured)."""
 
 _SELECT_AGENT = (
-    "SELECT agents.missing, agents.refused, coalesce(agents.dropped, 0), agents.dropped_before, "
-    "coalesce(agents.rejected, 0), agents.rejected_before, schools.timezone "
-    "FROM agents JOIN schools ON schools.id = agents.school WHERE agents.key = ?"
+    "SELECT missing, refused, coalesce(dropped, 0), dropped_before, coalesce(rejected, 0), rejected_before "
+    "FROM agents WHERE key = ?"
 )
 _INSERT_STREAM = "INSERT INTO streams (agent, stream, max_seq, settled) VALUES (?, ?, -1, 0) ON CONFLICT DO NOTHING"
 _SELECT_STREAM = "SELECT id, max_seq, settled, whole FROM streams WHERE agent = ? AND stream = ?"
@@ -109,8 +108,8 @@ class SqliteIngest:
 
 
 def _read_agent(connection: sa.Connection, key: int) -> AgentCounts:
-    missing, refused, *counters, zone = connection.exec_driver_sql(_SELECT_AGENT, (key,)).one()
-    return AgentCounts(missing, refused, loss.Counted(*counters[:2]), loss.Counted(*counters[2:]), zone)
+    missing, refused, *counters = connection.exec_driver_sql(_SELECT_AGENT, (key,)).one()
+    return AgentCounts(missing, refused, loss.Counted(*counters[:2]), loss.Counted(*counters[2:]))
 
 
 def _read_stream(connection: sa.Connection, stream: StreamKey) -> Stream:
