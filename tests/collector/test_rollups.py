@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from linkbell_collector.domain import Agent, DatedRecord, School, TimeQuality
 from linkbell_collector.store import rollups
+from linkbell_collector.store.history import HistoryWanted
 from linkbell_collector.store.interface import Store
 from linkbell_collector.store.rollups import Sums
 from tests.collector.stores import Place, dated, delivery, new_agent, record
@@ -229,6 +230,27 @@ async def test_what_is_too_late_for_hours_still_counts_for_its_day(place: Place,
         await store.settle(delivery(agent, records))
     assert place.fetch("SELECT count(*) FROM hourly") == [(1,)]
     assert place.fetch("SELECT count(*) FROM daily") == [(2,)]
+
+
+async def test_the_sums_of_a_school_are_found_by_series_and_time(place: Place, clock: FakeClock) -> None:
+    today = NOON_US // DAY_US
+    async with place.opened(clock) as store:
+        agent, other = await new_agent(store), await new_agent(store, "s-2")
+        pings = [dated(ping(day), NOON_US - day * DAY_US) for day in range(5)]
+        await store.settle(delivery(agent, [*pings, dated(speed(9)), dated(dns(10))]))
+        await store.settle(delivery(other, [dated(ping(0))]))
+        days = await store.days(HistoryWanted("s-1", ("ping", "speed"), today - 2, today + 1))
+        hours = await store.hours(HistoryWanted("s-1", ("ping",), NOON_US - DAY_US - HOUR_US, NOON_US))
+    assert [(found.agent, found.kind, found.target, found.at) for found in days] == [
+        (agent.id, "ping", "isp-dns", today - 2),
+        (agent.id, "ping", "isp-dns", today - 1),
+        (agent.id, "ping", "isp-dns", today),
+        (agent.id, "speed", "download", today),
+        (agent.id, "speed", "upload", today),
+    ]
+    assert days[0].sums == one(ping(0))
+    starts = [NOON_US // HOUR_US * HOUR_US - DAY_US, NOON_US // HOUR_US * HOUR_US]
+    assert [(found.uplink, found.at, found.sums.received) for found in hours] == [("main", at, 9) for at in starts]
 
 
 async def test_a_changed_time_zone_holds_for_what_comes_after(place: Place, clock: FakeClock) -> None:

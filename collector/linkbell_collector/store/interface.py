@@ -16,6 +16,7 @@ from linkbell_collector.domain import (
     Wanted,
 )
 from linkbell_collector.profile import Profile
+from linkbell_collector.store.history import HistoryWanted, SeriesSums
 from linkbell_collector.store.retention import Pruned
 from linkbell_wire.enrolment import EnrolRequest
 
@@ -60,6 +61,12 @@ class Store(Sink, Protocol):
 
     def latest(self, agents: Collection[int], wanted: Wanted) -> AsyncIterator[Sequence[LiveRecord]]:
         """Yield, in pieces, the records live state is rebuilt from, for the agents with these keys."""
+
+    async def hours(self, wanted: HistoryWanted) -> Sequence[SeriesSums]:
+        """Return the sums of the hours of a school."""
+
+    async def days(self, wanted: HistoryWanted) -> Sequence[SeriesSums]:
+        """Return the sums of the days of a school."""
 
     async def enrol(self, request: EnrolRequest, credential_hash: bytes, now_us: int) -> Enrolled:
         """Take a join token for an agent's credential, counting its use. Raises ``CollectorError`` to refuse."""

@@ -26,9 +26,10 @@ from linkbell_collector.domain import (
     Wanted,
 )
 from linkbell_collector.profile import Profile
-from linkbell_collector.store import groups, postgresql_connection, rows
+from linkbell_collector.store import groups, history, postgresql_connection, rows
 from linkbell_collector.store import postgresql_partitions as partitions
 from linkbell_collector.store.groups import Group, WriterLimits
+from linkbell_collector.store.history import HistoryWanted, SeriesSums
 from linkbell_collector.store.migrations import migrate
 from linkbell_collector.store.postgresql_ingest import PostgresIngest
 from linkbell_collector.store.postgresql_writer import PostgresWriter
@@ -154,6 +155,12 @@ class PostgresStore:
                 self._unreadable.meet(sum(going.unreadable for going in done.values()))
                 for number in done:
                     del schools[number]
+
+    async def hours(self, wanted: HistoryWanted) -> Sequence[SeriesSums]:
+        return await self._read(partial(history.read_hours, wanted=wanted))
+
+    async def days(self, wanted: HistoryWanted) -> Sequence[SeriesSums]:
+        return await self._read(partial(history.read_days, wanted=wanted))
 
     async def enrol(self, request: EnrolRequest, credential_hash: bytes, now_us: int) -> Enrolled:
         return await self._change(lambda connection: rows.enrol(connection, request, credential_hash, now_us))

@@ -25,8 +25,9 @@ from linkbell_collector.domain import (
     Wanted,
 )
 from linkbell_collector.profile import Profile
-from linkbell_collector.store import rows, sqlite_connection
+from linkbell_collector.store import history, rows, sqlite_connection
 from linkbell_collector.store.groups import Group, WriterLimits
+from linkbell_collector.store.history import HistoryWanted, SeriesSums
 from linkbell_collector.store.migrations import migrate
 from linkbell_collector.store.retention import Pruned, Retention
 from linkbell_collector.store.sqlite_connection import Database
@@ -131,6 +132,12 @@ class SqliteStore:
             found = await self._read(partial(_latest, series=series[start : start + _PIECE], wanted=wanted))
             self._unreadable.meet(sum(dated is None for _, dated in found))
             yield [LiveRecord(school, dated) for school, dated in found if dated is not None]
+
+    async def hours(self, wanted: HistoryWanted) -> Sequence[SeriesSums]:
+        return await self._read(partial(history.read_hours, wanted=wanted))
+
+    async def days(self, wanted: HistoryWanted) -> Sequence[SeriesSums]:
+        return await self._read(partial(history.read_days, wanted=wanted))
 
     async def enrol(self, request: EnrolRequest, credential_hash: bytes, now_us: int) -> Enrolled:
         return await self._writer.run(lambda connection: rows.enrol(connection, request, credential_hash, now_us))
