@@ -39,7 +39,7 @@ def parse(url: str) -> Endpoint:
         port, host = parts.port, parts.hostname
         if host and ":" in host:
             ipaddress.IPv6Address(host)
-        elif host:
+        elif host and not host.isascii():  # the codec's tables are 0.4 MB: not for a name that needs none of them
             host = host.encode("idna").decode("ascii")
     except ValueError as error:
         raise ValueError(f"{url!r} is not the address of a server: {error}") from error

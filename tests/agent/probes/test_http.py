@@ -16,8 +16,9 @@ from linkbell_agent.clock import SystemClock
 from linkbell_agent.net import Address, Uplink
 from linkbell_agent.permit import Permit
 from linkbell_agent.probes.base import ProbeContext
-from linkbell_agent.probes.http import HttpNetwork, HttpRequest, Sessions, http, system_tls
+from linkbell_agent.probes.http import HttpNetwork, HttpRequest, Sessions, http
 from linkbell_agent.probes.pages import Expectation
+from linkbell_agent.trust import system_tls
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.records import HttpRecord
 from linkbell_wire.words import Layer
