@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from linkbell_agent.clock import SystemClock
+from linkbell_agent.clock import Clock, SystemClock
 from linkbell_agent.collector_api import HttpCollectorApi
 from linkbell_agent.configuration import ConfigurationKeeper, read_kept_configuration
 from linkbell_agent.doorway import Doorway
@@ -94,10 +94,10 @@ class AnotherAgentError(StateError):
     """The state folder belongs to a running agent."""
 
 
-def build_context(settings: Settings) -> ProbeContext:
+def build_context(settings: Settings, clock: Clock | None = None) -> ProbeContext:
     """Return where probes run, for one-off commands as well."""
     uplink = Uplink(settings.uplink.name, settings.uplink.device, settings.uplink.source)
-    return ProbeContext(uplink, SystemClock())
+    return ProbeContext(uplink, clock or SystemClock())
 
 
 def build_plan(settings: Settings, configuration: AgentConfiguration | None, identity: Identity | None) -> Plan:
@@ -118,13 +118,23 @@ def _device_of(gateways: Sequence[Gateway]) -> str | None:
     return gateways[0].device if gateways else None
 
 
-def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[Record], None] | None = None) -> Agent:
-    """Build an agent; needs a running event loop. Raises :class:`~linkbell_agent.files.StateError`."""
+def build(
+    settings: Settings,
+    *,
+    speed_now: bool = False,
+    on_record: Callable[[Record], None] | None = None,
+    clock: Clock | None = None,
+    probes: Probes = PROBES,
+) -> Agent:
+    """Build an agent; needs a running event loop. Raises :class:`~linkbell_agent.files.StateError`.
+
+    ``clock`` is the system's unless time is simulated, and then has to agree with the loop's.
+    """
     share_one_arena()
     prepare_folder(settings.state)
     lock = _lock(settings.state)
     identity = read_identity(settings.state)
-    context = build_context(settings)
+    context = build_context(settings, clock)
     life = Life(context.clock, settings.state)
     spool = _build_spool(settings, context, life.redate)
     door = Doorway(
@@ -148,7 +158,7 @@ def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[R
         remember=Intake(history).add,
         beside=(keeper.save_for_ever, *_page(settings, history, lambda: _facts(settings, (link, spool), context))),
     )
-    runner = Runner(PROBES, context, lambda: _plan_of(settings, link), (spool, link), options)
+    runner = Runner(probes, context, lambda: _plan_of(settings, link), (spool, link), options)
     return Agent(runner, link, keeper, lock)
 
 

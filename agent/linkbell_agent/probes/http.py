@@ -17,7 +17,7 @@ from linkbell_agent.net import Address, open_socket, plain_name, usable_addresse
 from linkbell_agent.probes import pages
 from linkbell_agent.probes.base import ProbeContext
 from linkbell_agent.probes.pages import END_OF_HEAD, MAX_HEAD_BYTES, Expectation, Page
-from linkbell_agent.trust import shared_tls
+from linkbell_agent.trust import sessions_can_be_kept, shared_tls
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.records import HttpRecord
 from linkbell_wire.words import Layer
@@ -53,6 +53,7 @@ class HttpNetwork:
 
     resolve: Callable[[str], Awaitable[list[Address]]] = net.resolve
     tls: Callable[[], ssl.SSLContext] = shared_tls
+    keeps_sessions: bool = sessions_can_be_kept()
 
 
 _SYSTEM = HttpNetwork()
@@ -132,8 +133,8 @@ class _Fetch:
                 await self._secure(stream, host)
                 self._passed("tls_s", Operation.HTTP_REQUEST)
             page = await self._ask(stream)
-            if secure:
-                self._keep_session(stream)
+            if secure and self._request.sessions is not None and self._network.keeps_sessions:
+                self._keep_session(stream, self._request.sessions)
             return page
 
     def _passed(self, name: str, following: Operation) -> None:
@@ -168,10 +169,10 @@ class _Fetch:
         kept = None if self._request.sessions is None else self._request.sessions.get(self._parts.netloc)
         await stream.start_tls(self._network.tls(), host, kept)
 
-    def _keep_session(self, stream: "_Stream") -> None:
+    def _keep_session(self, stream: "_Stream", sessions: Sessions) -> None:
         session = stream.session()
-        if session is not None and self._request.sessions is not None:
-            self._request.sessions[self._parts.netloc] = session
+        if session is not None:
+            sessions[self._parts.netloc] = session
 
     async def _ask(self, stream: "_Stream") -> Page:
         await stream.send(pages.request(self._request.url))
