@@ -13,7 +13,7 @@ from benchmarks import small_world
 from benchmarks.process import cpu_s, memory_mb, written_bytes
 
 HOURS = 168.0
-SHORT_HOURS = 3.0
+SHORT_HOURS = 2.0
 PAGE_EVERY_H = 6
 PAGE = "http://127.0.0.1:8472/"
 
@@ -59,7 +59,6 @@ async def measure(hours: float, folder: Path) -> Week:
             if line[0] == "end":
                 break
             hour = int(line[1])
-            print(line, time.monotonic() - began_s)
             if hour % PAGE_EVERY_H == 1:
                 week.pages += await asyncio.to_thread(_read_page)
             week.highest_mb, week.cpu_s = memory_mb(pid, "VmHWM"), cpu_s(pid)
