@@ -65,6 +65,8 @@ class HttpCollectorApi:
                     return await self._calls.run(self._exchange, method, path, dict(headers), body)
             except BaseException as error:
                 # Cancelled, timed out or failed half-way: what the thread still holds is no use to the next request.
+                if self._connection is not None:
+                    self._connection.forget_unsent()
                 self.close()
                 if isinstance(error, TimeoutError):
                     raise NetworkFailure(Operation.HTTP_REQUEST, FailureCode.TIMEOUT) from error
@@ -84,6 +86,7 @@ class HttpCollectorApi:
                 head, content = connection.exchange(self._request(method, path, headers, body), MAX_REPLY_BYTES)
                 return HttpReply(head.status, head.headers, content)
             except (NetworkFailure, OSError, UnicodeError) as error:
+                connection.forget_unsent()
                 connection.close()
                 given_up = self._connection is not connection
                 if not given_up:

@@ -7,6 +7,7 @@ an agent may use.
 import contextlib
 import socket
 import ssl
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -74,6 +75,16 @@ class Connection:
         sock, self._sock, self._incoming = self._sock, None, None
         if sock is not None:
             sock.close()
+
+    def forget_unsent(self) -> None:
+        """Have the kernel drop at the end what has not arrived: it would go on sending it for minutes.
+
+        A batch says by its clock when it was sent; the next try says it anew.
+        """
+        sock = self._sock
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def close(self) -> None:
         """Close for good, from any thread. An exchange under way fails."""

@@ -20,16 +20,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(settings: Settings, arguments: argparse.Namespace) -> None:
-    agent = app.build(settings, speed_now=arguments.speed_now, on_record=_printer(arguments))
+    agent = app.build(settings, speed_now=arguments.speed_now, on_record=_printer(arguments, settings))
     if agent.link.present is None:
         say("this box has not enrolled: results are kept here until it has. See linkbell-agent enrol --help", 0)
     await app.run(agent)
 
 
-def _printer(arguments: argparse.Namespace) -> Callable[[Record], None] | None:
+def _printer(arguments: argparse.Namespace, settings: Settings) -> Callable[[Record], None] | None:
     if not (arguments.show or arguments.json):
         return None
-    return lambda record: show(record, as_json=arguments.json)
+    if arguments.json or len(settings.uplinks) < 2:
+        return lambda record: show(record, as_json=arguments.json)
+    width = max(len(way.name) for way in settings.ways)
+    return lambda record: print(f"{record.uplink:<{width}}  {describe(record)}", flush=True)
 
 
 def show(record: Record, *, as_json: bool) -> None:
