@@ -36,11 +36,11 @@ class Taken:
         return (self.start_written_bytes + self.written_bytes * 86_400 / self.seconds) / 1e6
 
 
-async def measure(seconds: float, folder: Path) -> Taken:
+async def measure(seconds: float, folder: Path, *, is_service: bool = True) -> Taken:
     """Run it and print how it goes."""
     local = Local(folder, 0, 0)
     try:
-        await small_world.stand_up(local)
+        await small_world.stand_up(local, is_service=is_service)
         state = ("--config", "/dev/null", "--state", str(folder / "agent"))
         agent = await local.start("agent", *tool("agent"), "run", *state)
         pid = agent.process.pid
@@ -59,9 +59,10 @@ async def measure(seconds: float, folder: Path) -> Taken:
                 f"by write(2) {written_bytes(pid, 'wchar') / 1000:6.0f} kB",
                 flush=True,
             )
+            highest_mb = max(highest_mb, memory_mb(pid, "VmHWM"))
         return Taken(
             seconds,
-            memory_mb(pid, "VmHWM"),
+            highest_mb,
             start_cpu_s,
             start_written,
             cpu_s(pid) - start_cpu_s,

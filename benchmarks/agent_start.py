@@ -34,12 +34,12 @@ class Starts:
         return statistics.median(self.wall_s)
 
 
-async def measure(folder: Path, starts: int) -> Starts:
+async def measure(folder: Path, starts: int, *, is_service: bool = True) -> Starts:
     """Start an enrolled agent so many times; the modules are compiled, the files mostly in memory."""
     local = Local(folder, 0, 0)
     wall_s, processor_s = [], []
     try:
-        await small_world.stand_up(local)
+        await small_world.stand_up(local, is_service=is_service)
         state = ("--config", "/dev/null", "--state", str(folder / "agent"))
         for _ in range(starts):
             with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) as wire:

@@ -31,6 +31,11 @@ GATEWAY, BOX, NAME_SERVER, ABROAD, CHECK, COLLECTOR = (
 COLLECTOR_NAME = "collector.example"
 NAMES = {COLLECTOR_NAME: COLLECTOR, "connectivitycheck.gstatic.com": CHECK, "example.com": CHECK}
 FLOOR = "8M"
+SERVICE = {"PYTHONOPTIMIZE": "2", "PYTHONNODEBUGRANGES": "1"}
+"""docs/agent.md, "As a service"."""
+
+COMPILED = "import linkbell_agent.running, linkbell_agent.probes.check, linkbell_agent.courtesy.sight"
+
 RCODE_NO_NAME = 3
 TYPE_IPV6 = 28
 INSIDE = "--inside"
@@ -71,8 +76,11 @@ def furnish() -> None:
     Path(file.name).unlink()
 
 
-async def stand_up(local: Local) -> str:
-    """Start everything but the agent, and enrol it over TLS. Returns the collector's address."""
+async def stand_up(local: Local, *, is_service: bool) -> str:
+    """Start everything but the agent, and enrol it over TLS. Returns the collector's address.
+
+    With ``is_service`` agents are started from then on as docs/agent.md has it for a service.
+    """
     # As on an installed box: modules are compiled once, and the authorities of the world are not read at every start.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     data = ("--data", str(local.data / "collector"))
@@ -90,6 +98,9 @@ async def stand_up(local: Local) -> str:
     await world.first_line()
     url = f"https://{COLLECTOR_NAME}"
     await local.enrol(url, fresh=True)
+    if is_service:
+        os.environ.update(SERVICE, PYTHONPYCACHEPREFIX=str(local.data / "compiled"))
+        await output(sys.executable, "-c", COMPILED)  # as at any start but the first
     return url
 
 

@@ -1,4 +1,4 @@
-"""The agent itself, with nothing to wait for: ``python -m benchmarks.warp --hours 168 -- run --state DIR ...``.
+"""The agent itself, with nothing to wait for: ``python -m benchmarks.warp 168 run --state DIR ...``.
 
 It is built by the same ``build()`` and has the settings, sockets, threads and files of ``linkbell-agent run``; only its
 clocks are others. Whenever it waits for nothing but the time, the clocks are set forward to the moment it waits for.
@@ -20,7 +20,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -203,17 +203,16 @@ async def run(arguments: argparse.Namespace, hours: float, warp: Warp) -> None:
     counting.cancel()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse what is ours and leave the rest to the agent's own command line."""
-    parser = argparse.ArgumentParser(description="the agent without its waiting")
-    parser.add_argument("--hours", type=float, required=True, help="simulated hours")
-    parser.add_argument("words", nargs=argparse.REMAINDER, help="what linkbell-agent is given, after --")
-    ours = parser.parse_args(argv)
+def main() -> int:
+    """Run what the command line says: hours, and what ``linkbell-agent`` is given.
+
+    As little as can be beside the agent itself: its memory is what is measured.
+    """
     do_without_plugins()
-    arguments = build_parser().parse_args(ours.words[1:] if ours.words[:1] == ["--"] else ours.words)
-    warp = Warp()
+    hours, warp = float(sys.argv[1]), Warp()
+    arguments = build_parser().parse_args(sys.argv[2:])
     with asyncio.Runner(loop_factory=lambda: WarpLoop(warp)) as runner:
-        runner.run(run(arguments, ours.hours, warp))
+        runner.run(run(arguments, hours, warp))
     return 0
 
 

@@ -35,7 +35,11 @@ def fetch(folder: Path, machines: Sequence[str]) -> dict[str, dict[str, int] | N
 
 def _fetch(folder: Path, machines: Sequence[str]) -> dict[str, dict[str, int] | None]:
     own = folder / "own"
-    _pip("wheel", "--no-deps", "--wheel-dir", str(own), str(ROOT))
+    try:
+        _pip("wheel", "--no-deps", "--wheel-dir", str(own), str(ROOT))
+    except subprocess.CalledProcessError as error:
+        print(error.stderr.strip()[-400:], file=sys.stderr)
+        return dict.fromkeys(machines)
     wheel = next(own.glob("linkbell-*.whl"))
     return {machine: _of(machine, wheel, folder / machine) for machine in machines}
 

@@ -5,15 +5,15 @@ aiohttp would cost the agent 12 MB of the 45 MB it may use, http.client 1 MB
 """
 
 import asyncio
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from linkbell_agent.classify import NetworkFailure, network_failure
 from linkbell_agent.http1 import Connection, Peer
 from linkbell_agent.probes.pages import host_header
+from linkbell_agent.slim import dataclass
+from linkbell_agent.squeeze import squeeze
 from linkbell_agent.threads import BlockingCalls
 from linkbell_agent.trust import shared_tls
 from linkbell_wire.failures import FailureCode, Operation
@@ -23,8 +23,6 @@ REQUEST_TIMEOUT_S = 60.0
 SOCKET_TIMEOUT_S = 20.0
 MAX_REPLY_BYTES = 1 << 20
 COMPRESS_FROM_BYTES = 400
-GZIP_WINDOW = 16 + zlib.MAX_WBITS
-"""zlib.h: a gzip header, and the largest window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ class HttpCollectorApi:
         if body is not None:
             lines["Content-Type"] = "application/json"
             if len(body) >= COMPRESS_FROM_BYTES:
-                body = zlib.compress(body, level=6, wbits=GZIP_WINDOW)
+                body = squeeze(body, gzip=True)
                 lines["Content-Encoding"] = "gzip"
             lines["Content-Length"] = str(len(body))
         # An entity tag is the collector's word: no line end in it may begin a line of ours.

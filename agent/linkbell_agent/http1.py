@@ -9,12 +9,12 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.net import plain_name
 from linkbell_agent.probes.pages import END_OF_HEAD, MAX_HEAD_BYTES, Head, parse_head
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import FailureCode, Operation
 
 RECEIVE_BYTES = 16_384

@@ -8,7 +8,6 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from linkbell_agent import net
@@ -17,6 +16,7 @@ from linkbell_agent.net import Address, open_socket, plain_name, resolve_on, usa
 from linkbell_agent.probes import pages
 from linkbell_agent.probes.base import ProbeContext
 from linkbell_agent.probes.pages import END_OF_HEAD, MAX_HEAD_BYTES, Expectation, Page
+from linkbell_agent.slim import dataclass
 from linkbell_agent.trust import sessions_can_be_kept, shared_tls
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.records import HttpRecord
