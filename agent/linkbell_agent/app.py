@@ -47,7 +47,6 @@ from linkbell_agent.recent.intake import Intake
 from linkbell_agent.recent.keeping import HistoryKeeper, load_history
 from linkbell_agent.retry import Backoff
 from linkbell_agent.route import Gateway, default_gateways, nameservers
-from linkbell_agent.route_watch import Looking
 from linkbell_agent.runner import Runner, RunnerOptions
 from linkbell_agent.sections import OneOfUplinks, Settings
 from linkbell_agent.sender import Sender
@@ -62,7 +61,7 @@ if TYPE_CHECKING:
     from linkbell_agent.doctor.findings import Case
     from linkbell_agent.failover import Move
     from linkbell_agent.language.speech import Speech
-    from linkbell_agent.route_watch import Details
+    from linkbell_agent.route_watch import Details, Looking
 
 log = logging.getLogger(__name__)
 
@@ -152,10 +151,11 @@ def _device_now(settings: Settings, name: str) -> str | None:
     return device_of(way)
 
 
-def _looking(settings: Settings, plan: Callable[[str], Plan]) -> Looking | None:
+def _looking(settings: Settings, plan: Callable[[str], Plan]) -> "Looking | None":
     """Return how to see which uplink carries the default route; None on a box with one."""
     if len(settings.uplinks) < 2:
         return None
+    from linkbell_agent.route_watch import Looking
     from linkbell_agent.ways_out import carrying, device_of, why_left
 
     def evidence(move: "Move") -> "Details":

@@ -27,7 +27,7 @@ ROUTERS = {"fibre": f"{FIBRE}.1", "mobile": f"{MOBILE}.1"}
 SOURCES = {"fibre": f"{FIBRE}.2", "mobile": f"{MOBILE}.2"}
 METRICS = {"fibre": "100", "mobile": "600"}
 RATES = {"fibre": "50mbit", "mobile": "20mbit"}
-SERVER = f"ws://{COLLECTOR}:8471"
+SERVER = "ws://collector.example.kz:8471"
 
 UPLINKS = """
 [[uplinks]]
