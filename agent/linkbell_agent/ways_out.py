@@ -66,6 +66,7 @@ class WayOut:
     networks: Sequence[str]
     known: Sequence[str]
     addresses: Sequence[str] = ()
+    is_direct: bool = False
 
     @property
     def surroundings(self) -> Surroundings:
@@ -76,6 +77,7 @@ class WayOut:
             collector=None,
             networks=self.networks,
             binding=Binding(self.uplink.device, self.uplink.resolvers or ()),
+            is_direct=self.is_direct,
         )
 
 
@@ -90,7 +92,13 @@ def way_out(way: OneOfUplinks, others: Sequence[OneOfUplinks]) -> WayOut:
     # Most routers answer for names as well. One that is only supposed to is asked, and not judged by that.
     asked = known or ([] if gateway is None else [gateway])
     return WayOut(
-        replace(uplink, resolvers=tuple(asked)), device, gateway, networks, known, [one.address for one in own]
+        uplink=replace(uplink, resolvers=tuple(asked)),
+        device=device,
+        gateway=gateway,
+        networks=networks,
+        known=known,
+        addresses=[one.address for one in own],
+        is_direct=gateway is None and bool(own) and _is_direct(device),
     )
 
 
@@ -144,7 +152,7 @@ def trouble_with(way: OneOfUplinks) -> Trouble | None:
         return denied
     if not _addresses_of(device):
         return Trouble.NO_ADDRESS
-    if not flags & (_IFF_POINTOPOINT | _IFF_NOARP) and _gateway(uplink, device, routed=True) is None:
+    if not _is_direct(device) and _gateway(uplink, device, routed=True) is None:
         return Trouble.NO_ROUTE
     return None
 
@@ -239,6 +247,12 @@ def _denied(uplink: Uplink) -> Trouble | None:
             return Trouble.DENIED
         return Trouble.DEVICE_MISSING if code is FailureCode.UPLINK_UNAVAILABLE else Trouble.SOURCE_MISSING
     return None
+
+
+def _is_direct(device: str | None) -> bool:
+    """Say whether a device has one other end and no neighbours, as a modem's has."""
+    flags = 0 if device is None else _flags(device)
+    return bool(flags & _IFF_UP and flags & (_IFF_POINTOPOINT | _IFF_NOARP))
 
 
 def _flags(device: str) -> int:

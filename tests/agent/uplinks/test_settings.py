@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from linkbell_agent.app import build_context, build_plan
+from linkbell_agent.net import Uplink
 from linkbell_agent.sections import Settings
 from linkbell_agent.settings import SettingsError, load
 from linkbell_wire.words import BudgetProfile, UplinkRole
@@ -44,6 +46,14 @@ def test_one_uplink_is_said_in_the_short_form(tmp_path: Path) -> None:
     assert (way.name, way.device, way.role) == ("fibre", "eth0", UplinkRole.PRIMARY)
     (way,) = loaded(tmp_path, "").ways
     assert (way.name, way.device, way.source) == ("main", None, None)
+
+
+def test_a_list_of_one_is_the_short_form_and_needs_no_device(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, '[[uplinks]]\nname = "fibre"\nresolvers = ["192.0.2.53"]\n')
+    assert not settings.has_several
+    assert build_context(settings).uplink == Uplink("fibre")
+    plan = build_plan(settings, None, None)
+    assert (plan.binding, plan.layers.resolvers, plan.layers.asks_system) == (None, ("192.0.2.53",), True)
 
 
 def test_one_device_may_be_two_uplinks_that_differ_by_their_address(tmp_path: Path) -> None:
