@@ -191,7 +191,7 @@ def school(folder: Path) -> Iterator[School]:
         for address in (DOMESTIC, INTERNATIONAL, NAME_SERVER, COLLECTOR, PLATFORM, CHECK):
             world.run("ip", "address", "add", f"{address}/32", "dev", "lo")
         stack.enter_context(_resolver_of(box))
-        serve = (sys.executable, "-m", "tests.agent.layers.servers", str(made.manners), "world")
+        serve = (sys.executable, "-m", "tests.agent.layers.servers", str(made.manners), "names", "pages")
         stack.enter_context(world.service(serve, "ready"))
         measure = (sys.executable, "-m", "linkbell_collector.cli", "measure", "--listen", f"{COLLECTOR}:8471")
         stack.enter_context(world.service([*measure, "--max-tests-per-address", "0"], "listening on", quiet=True))
