@@ -29,7 +29,7 @@ async def _run(settings: Settings, arguments: argparse.Namespace) -> None:
 def _printer(arguments: argparse.Namespace, settings: Settings) -> Callable[[Record], None] | None:
     if not (arguments.show or arguments.json):
         return None
-    if arguments.json or len(settings.uplinks) < 2:
+    if arguments.json or not settings.has_several:
         return lambda record: show(record, as_json=arguments.json)
     width = max(len(way.name) for way in settings.ways)
     return lambda record: print(f"{record.uplink:<{width}}  {describe(record)}", flush=True)
