@@ -44,7 +44,7 @@ bench-ndt7: $(STAMP) ## speed of our ndt7 client against our server on loopback
 bench-ingest: $(STAMP) ## records a second that one collector makes durable
 	@$(BIN)/python -m benchmarks.ingest $(ARGS)
 
-bench-agent: $(STAMP) ## memory of a running agent (ten minutes)
+bench-agent: $(STAMP) ## what an agent costs its box, each number beside its mark (root; an hour and a half, --only picks parts)
 	@$(BIN)/python -m benchmarks.agent $(ARGS)
 
 bench-accuracy: $(STAMP) ## error and cost of four ways of measuring, on every line (root; about an hour)
