@@ -123,7 +123,7 @@ def _check_place(values: dict[str, Any], row: Row, notes: list[Remark]) -> None:
 
 
 def _check_letters(values: Mapping[str, Any], row: Row, notes: list[Remark]) -> None:
-    """Say where letters were lost before: a spreadsheet that saves as Windows-1251 writes ``?`` for Ә, Ғ, Қ, Ң, Ө, Ү."""
+    """Say where letters were lost before: a spreadsheet that saves as Windows-1251 writes ``?`` for Ә, Ғ, Қ, Ң, Ү."""
     for name in ("name", "region", "district"):
         text = values.get(name, "")
         if "?" in text and _LOST.search(text):
