@@ -54,7 +54,7 @@ BAD_FILES = {
     ),
     "a portal page that is none": (
         "[countries.KZ]\nportal_url = 'ftp://x'",
-        "countries: KZ.portal_url: ",
+        "countries: KZ.portal_url: write collector, or an address such as",
     ),
     "an unknown level": ('log_level = "loud"', "is not one of debug"),
     "a number for a path": ("data = 5", "data: 5 is not text"),
