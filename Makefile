@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick check format catalogues bench-ndt7 bench-ingest bench-agent bench-accuracy bench-check bench-survival bench-outage bench-import bench-short constraints clean
+.PHONY: help run test test-quick check format catalogues bench-ndt7 bench-ingest bench-agent bench-accuracy bench-check bench-faults bench-survival bench-outage bench-import bench-short constraints clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,10 @@ bench-check: $(STAMP) ## how often the floor check is right, and at what cost (n
 	@$(BIN)/python -m tools.test_needs
 	@$(BIN)/python -m benchmarks.check $(ARGS)
 
+bench-faults: $(STAMP) ## every fault of the matrix ten times: is the verdict right within 90 s? (needs root; fifty minutes)
+	@$(BIN)/python -m tools.test_needs
+	@$(BIN)/python -m benchmarks.faults $(ARGS)
+
 bench-survival: $(STAMP) ## kill an agent two hundred times: nothing kept is lost or doubled (twenty minutes)
 	@$(BIN)/python -m benchmarks.survival $(ARGS)
 
@@ -72,6 +76,7 @@ bench-short: $(STAMP) ## a short form of each benchmark, so that none of them ro
 	@$(BIN)/python -m benchmarks.agent --short
 	@$(BIN)/python -m benchmarks.accuracy --short
 	@$(BIN)/python -m benchmarks.check --short
+	@$(BIN)/python -m benchmarks.faults --short
 	@$(BIN)/python -m benchmarks.survival --short
 	@$(BIN)/python -m benchmarks.outage --short
 	@$(BIN)/python -m benchmarks.school_import --short

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from linkbell_agent.clock import SystemClock
+from linkbell_agent.clock import Clock, SystemClock
 from linkbell_agent.collector_api import HttpCollectorApi
 from linkbell_agent.configuration import ConfigurationKeeper, read_kept_configuration
 from linkbell_agent.doorway import Doorway
@@ -51,7 +51,7 @@ from linkbell_agent.route_watch import Looking
 from linkbell_agent.runner import Runner, RunnerOptions
 from linkbell_agent.sections import OneOfUplinks, Settings
 from linkbell_agent.sender import Sender
-from linkbell_agent.spool import Limits, Spool
+from linkbell_agent.spool import IN_RAM, Limits, Spool
 from linkbell_agent.spool_file import SpoolFile
 from linkbell_wire.configuration import AgentConfiguration
 from linkbell_wire.enrolment import EnrolRequest
@@ -172,14 +172,13 @@ def _looking(settings: Settings, plan: Callable[[str], Plan]) -> Looking | None:
     return Looking([way.name for way in settings.ways], lambda: carrying(settings.ways), evidence)
 
 
-def _lines(settings: Settings, plan: Callable[[str], Plan]) -> list[Line]:
+def _lines(settings: Settings, plan: Callable[[str], Plan], clock: Clock) -> list[Line]:
     """Return one for each uplink. What holds it to its way is found out for each round, not here."""
 
     def line(way: OneOfUplinks) -> Line:
         context = ProbeContext(Uplink(way.name, way.device, way.source), clock)
         return Line(context, lambda: plan(way.name), lambda: _trouble(settings, way))
 
-    clock = SystemClock()
     return [line(way) for way in settings.ways]
 
 
@@ -196,17 +195,33 @@ def _device_of(gateways: Sequence[Gateway]) -> str | None:
     return gateways[0].device if gateways else None
 
 
-def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[Record], None] | None = None) -> Agent:
-    """Build an agent; needs a running event loop. Raises :class:`~linkbell_agent.files.StateError`."""
+def build(
+    settings: Settings,
+    *,
+    speed_now: bool = False,
+    on_record: Callable[[Record], None] | None = None,
+    clock: Clock | None = None,
+    in_ram: int = IN_RAM,
+) -> Agent:
+    """Build an agent; needs a running event loop. Raises :class:`~linkbell_agent.files.StateError`.
+
+    ``clock`` stands for the box's own clocks, ``in_ram`` bounds what is kept when the disk takes nothing.
+    """
     share_one_arena()
     prepare_folder(settings.state)
     lock = _lock(settings.state)
     identity = read_identity(settings.state)
     names = [way.name for way in settings.ways]
-    lines = _lines(settings, lambda name: _plan_of(settings, link, name))
+    lines = _lines(settings, lambda name: _plan_of(settings, link, name), clock or SystemClock())
     context = lines[0].context
     life = Life(context.clock, settings.state)
-    spool = _build_spool(settings, context, life.redate)
+    limits = Limits(settings.spool.max_records, settings.spool.flush_after_s, in_ram)
+    loop = asyncio.get_running_loop()
+
+    def tell(event: EventRecord) -> None:
+        loop.call_soon_threadsafe(runner.keep, event)
+
+    spool = Spool(lambda: _open_disk(settings, context, tell), uuid4(), context.clock, limits, life.redate)
     door = Doorway(
         context.clock,
         settings.state,
@@ -269,21 +284,17 @@ def _plan_of(settings: Settings, link: CollectorLink, name: str) -> Plan:
     return build_plan(settings, link.present.keeper.current, link.present.identity, name)
 
 
-def _build_spool(settings: Settings, context: ProbeContext, amend: Callable[[str], str]) -> Spool:
-    def open_disk() -> SpoolFile:
-        """Runs in the spool's thread, at the start and again whenever the disk could not be used before."""
-        disk = SpoolFile(settings.state / SPOOL_FILE)
-        if disk.set_aside is not None:
-            log.error("the spool cannot be read and is set aside as %s: what was in it is not sent", disk.set_aside)
-            details: dict[str, str | bool | int | float | None] = {"file": disk.set_aside.name}
-            event = EventRecord(**context.stamp(), event=EventName.SPOOL_SET_ASIDE, details=details)
-            loop.call_soon_threadsafe(spool.append, event)
-        return disk
-
-    loop = asyncio.get_running_loop()
-    limits = Limits(records=settings.spool.max_records, flush_after_s=settings.spool.flush_after_s)
-    spool = Spool(open_disk, uuid4(), context.clock, limits, amend)
-    return spool
+def _open_disk(settings: Settings, context: ProbeContext, tell: Callable[[EventRecord], None]) -> SpoolFile:
+    """Runs in the spool's thread, at the start and again whenever the disk could not be used before."""
+    disk = SpoolFile(settings.state / SPOOL_FILE)
+    if disk.set_aside is not None:
+        log.error("the spool cannot be read and is set aside as %s: what was in it is not sent", disk.set_aside)
+        details: dict[str, str | bool | int | float | None] = {
+            "file": disk.set_aside.name,
+            "records": disk.set_aside_records,
+        }
+        tell(EventRecord(**context.stamp(), event=EventName.SPOOL_SET_ASIDE, details=details))
+    return disk
 
 
 def _connect(settings: Settings, identity: Identity, spool: Spool, context: ProbeContext, door: Doorway) -> Connected:

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 WAKES_EARLY_S = 0.01
 """A sleep may end this much before its time."""
 
+MOST_LOOKS = 3
+"""Rounds before a test: as many as a verdict takes to settle on a line that comes and goes."""
+
 ACCOUNT_DELAY_S = 120.0
 ACCOUNT_INTERVAL_S = 6 * 3600.0
 
@@ -80,7 +83,9 @@ class Measuring:
         self.layers = LayerWatch(layers, self._context, self._keep, lambda: shared.carries(name))
         self._line = asyncio.Lock()
         """Held by whatever loads or times the line: a ping during a speed test would blame the line for the test."""
-        self._tests = LineTests(self._context, self._plan, (shared.test, self._line), shared.hold, shared.open_door)
+        self._tests = LineTests(
+            self._context, self._plan, (shared.test, self._line), shared.hold, shared.open_door, self._look_first
+        )
 
     @property
     def context(self) -> ProbeContext:
@@ -145,6 +150,15 @@ class Measuring:
             return
         async with self._line:
             await self.layers.round(plan)
+
+    async def _look_first(self) -> None:
+        """Do the rounds a test would delay; on a line that just failed, until the verdict is settled."""
+        for _ in range(MOST_LOOKS):
+            wait_s = self.layers.look_first_in_s()
+            if wait_s is None or await self._tests.refuse_pings(self._plan()) is not None:
+                return
+            await asyncio.sleep(wait_s)
+            await self.layers.round(self._plan())
 
     async def _test_for_ever(self) -> None:
         await self._rounds(

@@ -78,7 +78,7 @@ class Runner:
         shared = Shared(
             seed=options.seed,
             done=DoneFile(options.state, self._context.clock.monotonic),
-            keep=self._keep,
+            keep=self.keep,
             hold=self._spool.history_held,
             open_door=options.open_door,
             carries=lambda uplink: None if self._route is None else self._route.carries(uplink),
@@ -164,7 +164,7 @@ class Runner:
             details = self._route.look(self._verdict_on)
             if details is not None:
                 context = contexts.get(str(details["to"] or details["from"]), self._context)
-                self._keep(EventRecord(**context.stamp(), event=EventName.FAILOVER, details=details))
+                self.keep(EventRecord(**context.stamp(), event=EventName.FAILOVER, details=details))
             await asyncio.sleep(LOOK_S)
 
     def _verdict_on(self, name: str | None) -> str | None:
@@ -215,9 +215,10 @@ class Runner:
             self._event(name, **details)
 
     def _event(self, name: EventName, **details: str | float | None) -> None:
-        self._keep(EventRecord(**self._context.stamp(), event=name, details=dict(details)))
+        self.keep(EventRecord(**self._context.stamp(), event=name, details=dict(details)))
 
-    def _keep(self, record: Record) -> None:
+    def keep(self, record: Record) -> None:
+        """Number a record, keep it until the collector has it, and show it to whoever looks on."""
         kept = self._spool.append(record)
         self._options.remember(kept)
         if self._on_record is None:

@@ -122,7 +122,9 @@ async def _deliver_as_new_agent(store: SqliteStore) -> None:
     body = batch([ping(seq, target=f"target-{seq}") for seq in range(3)])
     read = read_batch(json.dumps(body).encode())
     report = AgentReport("1", spooled=0, dropped=0, rejected=0, clock_offset_s=0.0, received_us=NOON_US)
-    dated = list(redate.date_records(read.records, read.head.clock, NOON_US))
+    dated = list(
+        redate.date_records(read.records, read.head.clock, redate.see_boot(None, read.head.clock, NOON_US).booted_us)
+    )
     await store.settle(Delivery(enrolled.agent.key, uuid4(), dated, [], report))
 
 

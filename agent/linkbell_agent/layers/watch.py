@@ -98,6 +98,19 @@ class LayerWatch:
         since_s = self._context.clock.monotonic() - self._started_s
         return max(0.0, min(due_in_s, self._quick_interval_s - since_s))
 
+    def look_first_in_s(self) -> float | None:
+        """Return when to do a round before a test, which holds the line for long; None if there is no need.
+
+        Without it a fault just before a test would be found only after it had failed. The first test of a box is not
+        held up: somebody waits for it.
+        """
+        if self._started_s is None or self.verdict.state is None:
+            return None
+        since_s = self._context.clock.monotonic() - self._started_s
+        if self.verdict.is_settled and since_s < self._quick_interval_s:
+            return None
+        return 0.0 if self.verdict.is_settled else max(0.0, self._quick_interval_s - since_s)
+
     async def round(self, plan: Plan) -> None:
         """Probe everything once, at the same time, and come to a verdict. What is news goes to ``keep``."""
         self._started_s = self._context.clock.monotonic()
