@@ -45,6 +45,7 @@ class School:
     download_floor_bps: float | None = None
     upload_floor_bps: float | None = None
     approved: bool = True
+    simulated: bool = False
 
     @property
     def title(self) -> str:
@@ -143,6 +144,15 @@ class Settled:
     new: Sequence[DatedRecord]
     duplicate: int
     account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How much of the simulated is gone: schools, agents and records."""
+
+    schools: int
+    agents: int
+    records: int
 
 
 @dataclass(frozen=True, slots=True)

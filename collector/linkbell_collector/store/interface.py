@@ -3,7 +3,18 @@
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
-from linkbell_collector.domain import Agent, Delivery, Directory, Enrolled, LiveRecord, School, Settled, Token, Wanted
+from linkbell_collector.domain import (
+    Agent,
+    Delivery,
+    Directory,
+    Enrolled,
+    LiveRecord,
+    Removed,
+    School,
+    Settled,
+    Token,
+    Wanted,
+)
 from linkbell_wire.enrolment import EnrolRequest
 
 
@@ -44,6 +55,15 @@ class Store(Sink, Protocol):
 
     async def update_school(self, school: School) -> None:
         """Replace what is known of a school. Raises ``RefusedError`` if it is not known."""
+
+    async def add_schools(self, schools: Sequence[School], now_us: int) -> None:
+        """Add schools, or replace what is known of them, all or none."""
+
+    async def revoke_simulated(self) -> int:
+        """Refuse the agents of simulated schools from now on. Return how many schools there are."""
+
+    async def remove_simulated(self) -> Removed:
+        """Remove simulated schools with their agents and records, in pieces that hold nobody up for long."""
 
     async def add_token(self, token: Token, token_hash: bytes) -> bool:
         """Add a join token; make its school if that is unknown, and return whether it was."""

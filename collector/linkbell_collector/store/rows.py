@@ -118,7 +118,8 @@ def enrol(connection: sa.Connection, request: EnrolRequest, credential_hash: byt
         )
         return Enrolled(grant.again, school_created=False)
     if grant.create_school:
-        insert_school(connection, School(grant.school, region=token.region, approved=False), now_us)
+        school = School(grant.school, region=token.region, approved=False, simulated=bool(request.simulated))
+        insert_school(connection, school, now_us)
     connection.execute(tokens.update().where(tokens.c.id == token.id).values(used=tokens.c.used + 1))
     keys = (token.id, credential_hash)
     if grant.renewed is not None:
@@ -192,12 +193,13 @@ def dated_record(at_us: int, clock: int, body: bytes) -> DatedRecord | None:
 def _school(row: sa.Row[tuple[object, ...]]) -> School:
     values = dict(row._mapping)
     del values["created_us"]
-    return School(**{**values, "approved": bool(values["approved"])})
+    return School(**{**values, "approved": bool(values["approved"]), "simulated": bool(values["simulated"])})
 
 
 def _school_values(school: School) -> dict[str, object]:
     columns = [column.name for column in schools.c if column.name != "created_us"]
-    return {**{name: getattr(school, name) for name in columns}, "approved": int(school.approved)}
+    values = {name: getattr(school, name) for name in columns}
+    return {**values, "approved": int(school.approved), "simulated": int(school.simulated)}
 
 
 def _agent(row: sa.Row[tuple[object, ...]]) -> Agent:

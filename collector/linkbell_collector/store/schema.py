@@ -6,7 +6,7 @@ the migrations; a test holds the two together.
 
 import sqlalchemy as sa
 
-HEAD = "0002"
+HEAD = "0020"
 """Newest migration; a test compares it with the folder of migrations."""
 
 metadata = sa.MetaData()
@@ -30,6 +30,7 @@ schools = sa.Table(
     sa.Column("upload_floor_bps", sa.REAL),
     sa.Column("approved", sa.Integer, nullable=False),
     sa.Column("created_us", Int64, nullable=False),
+    sa.Column("simulated", sa.Integer, nullable=False, server_default="0"),
     sqlite_strict=True,
 )
 
