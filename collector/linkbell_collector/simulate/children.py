@@ -38,6 +38,11 @@ class ShardProcess:
         await process.stdin.drain()
         return cls(process, heard)
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     async def listen(self) -> int:
         """Hear what it says until it ends. Return its exit status."""
         assert self._process.stdout is not None

@@ -37,8 +37,10 @@ class Shard:
 
 def spec_from(values: dict[str, Any]) -> FleetSpec:
     """Return a fleet's values as read from JSON or TOML."""
-    sizes = {name: tuple(values[name]) for name in ("district_sizes", "provider_sizes") if name in values}
-    return FleetSpec(**{**values, **sizes})
+    sizes: dict[str, Any] = {
+        name: tuple(values[name]) for name in ("district_sizes", "provider_sizes") if name in values
+    }
+    return FleetSpec(**(values | sizes))
 
 
 def shard_from(text: str) -> Shard:

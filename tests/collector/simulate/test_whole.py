@@ -28,10 +28,10 @@ what = "line_down"
 where = { district = 1, backup = false }
 label = "dark"
 [[moment]]
-at = "5m"
+at = "7m"
 lasts = "3m"
 what = "power_cut"
-where = { village_of = 30 }
+where = { village_of = 1 }
 label = "village"
 [[moment]]
 at = "8m"
@@ -161,7 +161,7 @@ def test_a_fast_clock_is_of_the_folder_and_of_no_folder_with_real_schools(tmp_pa
         summary = simulate("--data", folder, "--url", url, "--scenario", "quiet", "--lasts", "12m")
         metrics = page(f"{url}/metrics/schools")
     assert summary["unaccounted"] == 0
-    assert 6 * 9 * 5 <= summary["made"]
+    assert summary["made"] >= 6 * 9 * 5
     assert value(metrics, "linkbell_school_up") == [1.0] * 6
     reports = value(metrics, "linkbell_last_report_timestamp_seconds")
     assert min(reports) > time.time() + 300  # its present is our future
@@ -175,8 +175,10 @@ def test_a_fast_clock_is_of_the_folder_and_of_no_folder_with_real_schools(tmp_pa
 
 def test_ctrl_c_ends_it_in_good_order(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [*COMMAND, "simulate", "--data", str(tmp_path), "--serve", "127.0.0.1:0", "--schools", "5", "--json"]
-        + ["--districts", "2", "--regions", "1", "--speed", "60", "--scenario", "quiet"],
+        [
+            *(*COMMAND, "simulate", "--data", str(tmp_path), "--serve", "127.0.0.1:0", "--schools", "5", "--json"),
+            *("--districts", "2", "--regions", "1", "--speed", "60", "--scenario", "quiet"),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
