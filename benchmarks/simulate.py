@@ -7,7 +7,6 @@ machine with few processors the sink besides. Mark: 60 000 records/s, what a col
 
 import argparse
 import asyncio
-import json
 import multiprocessing
 import os
 import resource
@@ -15,7 +14,9 @@ import statistics
 import tempfile
 import time
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -84,14 +85,17 @@ async def measure(url: str, processes: int, rhythm: Rhythm, speed: float, second
             tokens={"": "lbj_" + str(uuid4())},
         )
         said: dict[int, list[dict[str, Any]]] = {number: [] for number in range(processes)}
+        running = [asyncio.Event() for _ in range(processes)]
+
+        def heard(number: int, line: Mapping[str, Any]) -> None:
+            said[number].append(dict(line))
+            if line["phase"] == "running":
+                running[number].set()
+
         shards = split(shard, state.share_out(fleet, processes))
-        started = [
-            await ShardProcess.start(part, lambda line, number=number: said[number].append(dict(line)))  # type: ignore[misc]
-            for number, part in enumerate(shards)
-        ]
+        started = [await ShardProcess.start(part, partial(heard, number)) for number, part in enumerate(shards)]
         listeners = [asyncio.create_task(process.listen()) for process in started]
-        while not all(any(line["phase"] == "running" for line in lines) for lines in said.values()):
-            await asyncio.sleep(0.1)
+        await asyncio.gather(*(ready.wait() for ready in running))
         await asyncio.sleep(2)
         first, began_s, cpu_s = _total(said), time.monotonic(), _cpu_s(started)
         await asyncio.sleep(seconds)

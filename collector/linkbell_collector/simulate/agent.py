@@ -12,6 +12,7 @@ from linkbell_collector.simulate.boot import Boot
 from linkbell_collector.simulate.faults import CUT_OFF, FOREVER_US, MUTE, NOTHING, OFF, Active, Fault, Kind
 from linkbell_collector.simulate.fleet import Site
 from linkbell_collector.simulate.noise import unit
+from linkbell_collector.simulate.records import at_text
 from linkbell_collector.simulate.rounds import Span, World, compose, count, evidence_of, trouble_of
 from linkbell_collector.simulate.spool import Entry, Spool
 from linkbell_wire import PROTOCOL_VERSION, __version__
@@ -162,11 +163,11 @@ class SimulatedAgent:
         boot = self.boot
         clock = boot.frame(wire_us)
         synced = "true" if clock.synced else "false"
-        wall = from_us(clock.wall_us).isoformat(timespec="milliseconds")[:-6]
+        wall = at_text(clock.wall_us)
         texts = [text for entry in outgoing.entries for text in self._texts(entry)]
         body = (
             f'{{"protocol":{PROTOCOL_VERSION},"stream":"{outgoing.entries[0].stream}","clock":{{"boot_id":"{boot.id}",'
-            f'"boottime_s":{clock.boottime_s},"wall":"{wall}Z","synced":{synced}}},"agent":{{"version":"{VERSION}",'
+            f'"boottime_s":{clock.boottime_s},"wall":"{wall}","synced":{synced}}},"agent":{{"version":"{VERSION}",'
             f'"spooled":{self.spool.waiting - outgoing.records},"dropped":{self.spool.dropped},'
             f'"rejected":{self.rejected}}},"records":[{",".join(texts)}]}}'
         )

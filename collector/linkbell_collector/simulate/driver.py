@@ -54,6 +54,9 @@ class Driver:
         self, agents: Sequence[SimulatedAgent], client: Client, timeline: Timeline, rhythm: Rhythm, clock: Clock
     ) -> None:
         self._runs = [_Run(agent, limit=rhythm.batch_records) for agent in agents]
+        if rhythm.report_every_s:
+            for agent in agents:
+                agent.spool.fresh_rounds += rhythm.batch_records // 5
         self._client = client
         self._timeline = timeline
         self._rhythm = rhythm

@@ -1,7 +1,6 @@
 """How a line is doing at a moment while nothing is broken: busy hours, weather, and its own moods. Pure."""
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 from linkbell_collector.simulate.fleet import UTC_OFFSET_S, Line, Site
@@ -60,9 +59,7 @@ def weather(region_key: int, now_us: int) -> float:
     return max(0.0, 3 * wave(region_key, now_us / 43_200e6) - 2)
 
 
-@lru_cache(1 << 17)
-def state_at(key: int, region_key: int, line: Line, step: int) -> LineState:
-    """Return the state of ``line`` in one step of ten minutes; ``key`` and ``region_key`` are its school's."""
+def _state(key: int, region_key: int, line: Line, step: int) -> LineState:
     now_us = step * STEP_US
     kind = line.technology
     crowd = busy(local(now_us))
@@ -80,6 +77,16 @@ def state_at(key: int, region_key: int, line: Line, step: int) -> LineState:
     )
 
 
+_newest: dict[tuple[int, str], tuple[int, LineState]] = {}
+"""The last step that was asked for, of each line: most questions are of the same ten minutes."""
+
+
 def line_state(site: Site, line: Line, now_us: int) -> LineState:
-    """Return the state of a school's line at a moment."""
-    return state_at(site.key, site.region_key, line, now_us // STEP_US)
+    """Return the state of a school's line at a moment; it holds for a step of ten minutes."""
+    step = now_us // STEP_US
+    known = _newest.get((site.key, line.uplink))
+    if known is not None and known[0] == step:
+        return known[1]
+    state = _state(site.key, site.region_key, line, step)
+    _newest[site.key, line.uplink] = (step, state)
+    return state

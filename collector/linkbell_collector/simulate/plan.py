@@ -55,13 +55,23 @@ def of_day(key: int, day: int, per_day: int) -> tuple[Due, ...]:
     return tuple(sorted([*speeds, *checks]))
 
 
+_quiet: dict[tuple[int, int], tuple[int, int]] = {}
+"""From when to before when nothing is due, of each school: what the last question found out."""
+
+
 def due(key: int, after_us: int, until_us: int, per_day: int) -> list[Due]:
     """Return what is due after ``after_us``, up to and with ``until_us``."""
+    known = _quiet.get((key, per_day))
+    if known is not None and known[0] <= after_us and until_us < known[1]:
+        return []
     found: list[Due] = []
     for day in range(local(after_us).day, local(until_us).day + 1):
         acts = of_day(key, day, per_day)
         first = bisect_right(acts, after_us, key=_moment)
-        found.extend(acts[first : bisect_right(acts, until_us, key=_moment)])
+        last = bisect_right(acts, until_us, key=_moment)
+        found.extend(acts[first:last])
+        if last < len(acts):
+            _quiet[key, per_day] = (until_us, acts[last].at_us)
     return found
 
 

@@ -47,11 +47,21 @@ class Frame(NamedTuple):
     synced: bool
 
 
+def at_text(wall_us: int) -> str:
+    """Return a time as the wire has it."""
+    second, rest = divmod(wall_us, 1_000_000)
+    return f"{_second_text(second)}.{rest // 1000:03d}Z"
+
+
+@lru_cache(1 << 12)
+def _second_text(second: int) -> str:
+    return from_us(second * 1_000_000).isoformat(timespec="seconds")[:-6]
+
+
 def frame(wall_us: int, boot_id: str, boottime_s: float, *, synced: bool) -> Frame:
     """Return the frame of a moment."""
     clock = "synced" if synced else "unsynced"
-    at = from_us(wall_us).isoformat(timespec="milliseconds")[:-6]
-    text = f',"at":"{at}Z","boot_id":"{boot_id}","boottime_s":{boottime_s:.3f},"clock":"{clock}"'
+    text = f',"at":"{at_text(wall_us)}","boot_id":"{boot_id}","boottime_s":{boottime_s:.3f},"clock":"{clock}"'
     return Frame(text, wall_us, boot_id, round(boottime_s, 3), synced)
 
 

@@ -79,7 +79,7 @@ async def register(
 
 async def refuse_real_schools_at(url: str) -> None:
     """Look at what a distant collector exports. Raises ``RefusedError`` if it has real schools, or will not say."""
-    async with Client(url, 1) as client:
+    async with Client(url) as client:
         reply = await client.get("/metrics/schools", {})
     if reply.status != 200:
         why = reply.trouble or f"it answered {reply.status}"

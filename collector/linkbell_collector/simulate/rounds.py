@@ -66,6 +66,8 @@ def _trouble(kinds: frozenset[Kind]) -> Trouble:
 
 def trouble_of(active: Active) -> Trouble:
     """Return what the faults of a moment do."""
+    if not active.kinds:
+        return _CALM
     found = _trouble(active.kinds)
     if found is _CALM and (active.value(Kind.LOSSY, "loss_ratio") or 0) >= 0.1:
         return _DEGRADED
@@ -121,6 +123,8 @@ def _has_pages(site: Site, now_us: int, trouble: Trouble) -> bool:
 
 def _state(site: Site, line: Line, now_us: int, active: Active) -> LineState:
     state = line_state(site, line, now_us)
+    if not active.kinds:
+        return state
     if Kind.SLOW in active.kinds:
         down_bps = active.value(Kind.SLOW, "download_bps") or state.down_bps
         up_bps = active.value(Kind.SLOW, "upload_bps") or state.up_bps

@@ -65,7 +65,7 @@ async def run(shard: Shard, stopped: asyncio.Event) -> None:
     """Enrol, run until stopped, deliver what can be, keep the rest. Raises ``RefusedError``."""
     tally = Tally()
     agents = load(shard, tally)
-    async with Client(shard.url, shard.rhythm.connections) as client:
+    async with Client(shard.url) as client:
         driver = Driver(agents, client, shard.timeline, shard.rhythm, SystemClock())
         pending = await enrol_all(agents, client, shard.tokens, _told)
         save(agents, Path(shard.agents_file))

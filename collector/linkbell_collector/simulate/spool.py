@@ -33,6 +33,7 @@ class Spool:
     """Fresh rounds and history. Rounds of a batch under way are in neither, and counted in ``waiting``."""
 
     max_records: int = 200_000
+    fresh_rounds: int = FRESH_ROUNDS
     fresh: deque[Entry] = field(default_factory=deque)
     history: deque[Entry] = field(default_factory=deque)
     waiting: int = 0
@@ -42,7 +43,7 @@ class Spool:
         """Keep a round. Return how many records had to go for it: the oldest first."""
         self.fresh.append(entry)
         self.waiting += entry.count
-        while len(self.fresh) > FRESH_ROUNDS:
+        while len(self.fresh) > self.fresh_rounds:
             self._age(self.fresh.popleft())
         before = self.dropped
         while self.waiting > self.max_records and self.history:
@@ -68,7 +69,7 @@ class Spool:
     def put_back(self, entries: Iterable[Entry]) -> None:
         """Keep rounds whose delivery failed: they are the oldest of history now, or of what is fresh."""
         for entry in reversed(list(entries)):
-            if entry.texts is not None and len(self.fresh) < FRESH_ROUNDS:
+            if entry.texts is not None and len(self.fresh) < self.fresh_rounds:
                 self.fresh.appendleft(entry)
             else:
                 entry.texts = None
