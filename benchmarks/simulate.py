@@ -37,7 +37,7 @@ RECORDS_MARK = 60_000
 
 async def _take(request: web.Request) -> web.Response:
     body = zlib.decompress(await request.read(), 31)
-    records = body.count(b'{"kind":"')
+    records = body.count(b'"seq":')
     reply = f'{{"stored":{records},"duplicate":0,"rejected":[],"server_time":"2026-03-02T04:10:00Z"}}'
     return web.Response(text=reply, content_type="application/json")
 
