@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run simulate test test-quick check format catalogues bench-ndt7 bench-ingest bench-simulate bench-agent bench-accuracy bench-check bench-survival bench-outage bench-short constraints clean
+.PHONY: help run simulate test test-quick check format catalogues bench-ndt7 bench-ingest bench-simulate bench-agent bench-accuracy bench-check bench-faults bench-survival bench-outage bench-import bench-short constraints clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -62,11 +62,18 @@ bench-check: $(STAMP) ## how often the floor check is right, and at what cost (n
 	@$(BIN)/python -m tools.test_needs
 	@$(BIN)/python -m benchmarks.check $(ARGS)
 
+bench-faults: $(STAMP) ## every fault of the matrix ten times: is the verdict right within 90 s? (needs root; fifty minutes)
+	@$(BIN)/python -m tools.test_needs
+	@$(BIN)/python -m benchmarks.faults $(ARGS)
+
 bench-survival: $(STAMP) ## kill an agent two hundred times: nothing kept is lost or doubled (twenty minutes)
 	@$(BIN)/python -m benchmarks.survival $(ARGS)
 
 bench-outage: $(STAMP) ## thirty days without a line, then how soon the present arrives and how long the history takes
 	@$(BIN)/python -m benchmarks.outage $(ARGS)
+
+bench-import: $(STAMP) ## a hundred thousand schools from a file
+	@$(BIN)/python -m benchmarks.school_import $(ARGS)
 
 bench-short: $(STAMP) ## a short form of each benchmark, so that none of them rots
 	@$(BIN)/python -m tools.test_needs
@@ -76,8 +83,10 @@ bench-short: $(STAMP) ## a short form of each benchmark, so that none of them ro
 	@$(BIN)/python -m benchmarks.agent --short
 	@$(BIN)/python -m benchmarks.accuracy --short
 	@$(BIN)/python -m benchmarks.check --short
+	@$(BIN)/python -m benchmarks.faults --short
 	@$(BIN)/python -m benchmarks.survival --short
 	@$(BIN)/python -m benchmarks.outage --short
+	@$(BIN)/python -m benchmarks.school_import --short
 
 catalogues: $(STAMP) ## bring the agent's messages into the catalogues of all languages, and compile them
 	@$(BIN)/python -m tools.catalogues

@@ -174,13 +174,22 @@ PURE = {
     "linkbell_agent.watch.limits",
     "linkbell_agent.watch.pace",
     "linkbell_agent.watch.traffic",
+    "linkbell_collector.agent_configuration",
     "linkbell_collector.domain",
     "linkbell_collector.enrolment",
     "linkbell_collector.exposition",
+    "linkbell_collector.importing.columns",
+    "linkbell_collector.importing.compare",
+    "linkbell_collector.importing.drafts",
+    "linkbell_collector.importing.places",
+    "linkbell_collector.importing.table",
+    "linkbell_collector.importing.text",
     "linkbell_collector.ingest.batches",
     "linkbell_collector.lifetimes",
     "linkbell_collector.loss",
+    "linkbell_collector.profile",
     "linkbell_collector.redate",
+    "linkbell_collector.resolution",
     "linkbell_collector.simulate.agent",
     "linkbell_collector.simulate.background",
     "linkbell_collector.simulate.boot",
@@ -342,7 +351,7 @@ def test_a_rule_finds_what_breaks_it_and_nothing_else(
 
 # --- what a box has to load
 
-HEAVY = {"aiohttp", "alembic", "babel", "jinja2", "prometheus_client", "sqlalchemy", "uvloop"}
+HEAVY = {"aiohttp", "alembic", "babel", "jinja2", "prometheus_client", "sqlalchemy", "tzfpy", "uvloop"}
 
 LOAD_ALL = """
 import importlib, json, pkgutil, sys

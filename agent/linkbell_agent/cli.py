@@ -278,6 +278,7 @@ def _describe_probe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="target to ping, such as gateway; without it, all are listed"
     )
+    _add_uplink(parser)
     parser.add_argument("--host", help="ping this name or address, not a target of the list")
     parser.add_argument(
         "--method", choices=["icmp", "tcp"], help="with --host: how (default: icmp where this box may, else tcp)"
@@ -297,8 +298,13 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_uplink(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--uplink", metavar="NAME", help="which of several uplinks to measure (default: the first)")
+
+
 def _describe_check(parser: argparse.ArgumentParser) -> None:
     _add_server(parser)
+    _add_uplink(parser)
     parser.add_argument(
         "--floor",
         metavar="RATE",
@@ -312,6 +318,7 @@ def _describe_check(parser: argparse.ArgumentParser) -> None:
 
 def _describe_speed(parser: argparse.ArgumentParser) -> None:
     _add_server(parser)
+    _add_uplink(parser)
     parser.add_argument(
         "--engine",
         choices=["ndt7", "ookla"],

@@ -9,6 +9,7 @@ import gzip
 import http.client
 import socket
 import ssl
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -64,6 +65,7 @@ class HttpCollectorApi:
                     return await self._calls.run(self._exchange, method, path, dict(headers), body)
             except BaseException as error:
                 # Cancelled, timed out or failed half-way: what the thread still holds is no use to the next request.
+                _forget_unsent(self._connection)
                 self.close()
                 if isinstance(error, TimeoutError):
                     raise NetworkFailure(Operation.HTTP_REQUEST, FailureCode.TIMEOUT) from error
@@ -92,6 +94,7 @@ class HttpCollectorApi:
             try:
                 return self._once(connection, method, path, headers, body)
             except (http.client.HTTPException, OSError) as error:
+                _forget_unsent(connection)
                 connection.close()
                 given_up = self._connection is not connection
                 if not given_up:
@@ -129,6 +132,16 @@ class HttpCollectorApi:
             if response.length:
                 raise http.client.IncompleteRead(content, response.length)
             return HttpReply(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
+
+
+def _forget_unsent(connection: http.client.HTTPConnection | None) -> None:
+    """Have the kernel drop what has not arrived: it would go on sending it for minutes.
+
+    A batch says by its clock when it was sent; the next try says it anew.
+    """
+    if connection is not None and connection.sock is not None:
+        with contextlib.suppress(OSError):
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _translate(error: Exception) -> NetworkFailure:

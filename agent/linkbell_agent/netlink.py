@@ -14,7 +14,7 @@ _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _RTM_GETADDR, _RTM_NEWADDR = 22, 20
 _RTM_GETROUTE, _RTM_NEWROUTE = 26, 24
 _RTM_GETNEIGH, _RTM_NEWNEIGH = 30, 28
-_RTA_DST, _RTA_SRC, _RTA_OIF = 1, 2, 4
+_RTA_DST, _RTA_SRC, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC = 1, 2, 4, 5, 6, 7
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _NDA_DST, _NDA_LLADDR, _NDA_CACHEINFO = 1, 2, 3
 _HEADER = struct.Struct("=IHHII")
@@ -23,6 +23,7 @@ _IFADDR = struct.Struct("=BBBBI")
 _NEIGHBOUR = struct.Struct("=BBHiHBB")
 _ATTRIBUTE = struct.Struct("=HH")
 _INDEX = struct.Struct("=I")
+_RTN_UNICAST, _TABLE_MAIN = 1, 254
 _TIMEOUT_S = 1.0
 _TICKS_PER_S = 100
 """USER_HZ, in which the kernel tells times to programs."""
@@ -53,6 +54,57 @@ class OwnAddress:
     def network(self) -> str:
         """The network, as ``192.168.1.0/24``."""
         return str(ipaddress.ip_network(f"{self.address}/{self.prefix_length}", strict=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How packets leave: by which device, to which router if there is one, and from which address."""
+
+    device: str
+    gateway: str | None
+    source: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultRoute:
+    """A way for everything that has none of its own, in the main table or one that rules lead to (ip-rule(8))."""
+
+    device: str
+    gateway: str | None
+    metric: int
+    is_main: bool
+
+
+def way_towards(address: Address, uplink: Uplink) -> Way | None:
+    """Return how packets of ``uplink`` for ``address`` leave, rules for their source or device (ip-rule(8)) included.
+
+    ``None`` if the kernel knows no way. Of a device without a route it says that the address is on its own network.
+    """
+    try:
+        index = 0 if uplink.device is None else socket.if_nametoindex(uplink.device)
+        with _socket() as sock:
+            sock.send(route_request(address, uplink.source, index))
+            route = _route(address.family, sock.recv(8192))
+    except (OSError, ValueError, struct.error):
+        return None
+    return route
+
+
+def default_routes(family: int) -> list[DefaultRoute]:
+    """Return the default routes of all tables, the smallest metric first; none if the kernel does not tell."""
+    found = []
+    try:
+        for message in _dump(_RTM_GETROUTE, _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), _RTM_NEWROUTE):
+            its_family, bits, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(message)
+            attributes = _attributes(message, _ROUTE.size)
+            index = _number(attributes, _RTA_OIF)
+            if its_family == family and not bits and kind == _RTN_UNICAST and index is not None:
+                gateway = _text(family, attributes.get(_RTA_GATEWAY, b""))
+                metric = _number(attributes, _RTA_PRIORITY) or 0
+                found.append(DefaultRoute(socket.if_indextoname(index), gateway, metric, table == _TABLE_MAIN))
+    except (OSError, struct.error):
+        pass
+    return sorted(found, key=lambda route: route.metric)
 
 
 def device_towards(address: Address, uplink: Uplink) -> str | None:
@@ -93,14 +145,19 @@ def own_networks(uplink: Uplink) -> list[str]:
     return list(dict.fromkeys(one.network for one in own if one.device in devices))
 
 
-def route_request(address: Address, source: str | None) -> bytes:
-    """Return the message that asks for the route to ``address``. Raises ``OSError`` if an address is none."""
+def route_request(address: Address, source: str | None, device: int = 0) -> bytes:
+    """Return the message that asks for the route to ``address``. Raises ``OSError`` if an address is none.
+
+    ``device`` is the number of the one to leave by, 0 for whichever it is.
+    """
     attributes = _address(_RTA_DST, address.family, address.host)
     bits = 128 if address.family == socket.AF_INET6 else 32
     source_bits = 0
     if source is not None:
         attributes += _address(_RTA_SRC, address.family, source)
         source_bits = bits
+    if device:
+        attributes += _ATTRIBUTE.pack(_ATTRIBUTE.size + _INDEX.size, _RTA_OIF) + _INDEX.pack(device)
     body = _ROUTE.pack(address.family, bits, source_bits, 0, 0, 0, 0, 0, 0) + attributes
     return _HEADER.pack(_HEADER.size + len(body), _RTM_GETROUTE, _NLM_F_REQUEST, 1, 0) + body
 
@@ -112,7 +169,20 @@ def outgoing_index(reply: bytes) -> int | None:
     length, kind, *_ = _HEADER.unpack_from(reply)
     if kind != _RTM_NEWROUTE:
         return None
-    value = _attributes(reply[: min(length, len(reply))], _HEADER.size + _ROUTE.size).get(_RTA_OIF, b"")
+    return _number(_attributes(reply[: min(length, len(reply))], _HEADER.size + _ROUTE.size), _RTA_OIF)
+
+
+def _route(family: int, reply: bytes) -> Way | None:
+    index = outgoing_index(reply)
+    if index is None:
+        return None
+    attributes = _attributes(reply[: _HEADER.unpack_from(reply)[0]], _HEADER.size + _ROUTE.size)
+    gateway, source = (_text(family, attributes.get(kind, b"")) for kind in (_RTA_GATEWAY, _RTA_PREFSRC))
+    return Way(socket.if_indextoname(index), gateway, source)
+
+
+def _number(attributes: dict[int, bytes], kind: int) -> int | None:
+    value = attributes.get(kind, b"")
     return int(_INDEX.unpack(value)[0]) if len(value) == _INDEX.size else None
 
 

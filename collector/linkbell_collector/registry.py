@@ -6,12 +6,12 @@ noticed by asking the store once a second whether anybody else wrote, so a revoc
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
 
 from linkbell_collector.clock import Clock
 from linkbell_collector.domain import Agent, AgentState, Directory, School
 from linkbell_collector.errors import CollectorError
 from linkbell_collector.live import WANTED, LiveState
+from linkbell_collector.resolution import Defaults, Resolver
 from linkbell_collector.store.interface import Store
 
 log = logging.getLogger(__name__)
@@ -19,22 +19,14 @@ POLL_INTERVAL_S = 1.0
 EXPIRE_INTERVAL_S = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Floors:
-    """Speeds in bits per second that hold for schools without their own."""
-
-    download_bps: float | None
-    upload_bps: float | None
-
-
 class Registry:
     """The directory of schools and agents, and the feeder of live state when it changes."""
 
-    def __init__(self, store: Store, live: LiveState, clock: Clock, floors: Floors, keep_s: float) -> None:
+    def __init__(self, store: Store, live: LiveState, clock: Clock, defaults: Defaults, keep_s: float) -> None:
         self._store = store
         self._live = live
         self._clock = clock
-        self._floors = floors
+        self._defaults = defaults
         self._keep_us = round(keep_s * 1e6)
         self._directory = Directory()
         self._shown: dict[str, frozenset[int]] = {}
@@ -54,12 +46,12 @@ class Registry:
         return self._directory.agents.get(credential_hash)
 
     def school(self, school_id: str) -> School | None:
-        """Return a school, with the default floors where it has none of its own."""
+        """Return a school, with the defaults that hold for it filled in."""
         return self._directory.schools.get(school_id)
 
     @property
     def directory(self) -> Directory:
-        """Everything, as last read; schools with the default floors where they have none of their own."""
+        """Everything, as last read; schools with the defaults that hold for them."""
         return self._directory
 
     @property
@@ -104,8 +96,9 @@ class Registry:
             answering = self._asked
             self._stale = True
             read = await self._store.directory()
-            schools = {school.id: self._with_floors(school) for school in read.schools.values()}
-            self._directory = Directory(schools, read.agents)
+            resolver = Resolver(self._defaults, read.regions)
+            schools = {school.id: resolver.resolve(school) for school in read.schools.values()}
+            self._directory = Directory(schools, read.agents, read.regions)
             self._live.set_schools(school for school in schools.values() if school.approved)
             # Before the rebuild: what an agent sends while it runs must not be missed.
             before, self._shown = self._shown, _shown(self._directory)
@@ -174,14 +167,6 @@ class Registry:
         async for piece in self._store.latest(wanted, WANTED):
             for school_id, dated in piece:
                 self._live.apply(school_id, dated)
-
-    def _with_floors(self, school: School) -> School:
-        download, upload = school.download_floor_bps, school.upload_floor_bps
-        return replace(
-            school,
-            download_floor_bps=self._floors.download_bps if download is None else download,
-            upload_floor_bps=self._floors.upload_bps if upload is None else upload,
-        )
 
 
 def _shown(directory: Directory) -> dict[str, frozenset[int]]:

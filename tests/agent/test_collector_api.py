@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -160,3 +161,26 @@ async def test_cancelling_ends_at_once_and_the_next_request_works() -> None:
         slow = False
         assert (await api.request("GET", "/", {})).status == 200
         api.close()
+
+
+async def test_a_request_that_was_given_up_does_not_arrive_later() -> None:
+    """The kernel would go on sending it for minutes, and its clock says when it was sent."""
+    given_up, ended = asyncio.Event(), asyncio.Event()
+    arrived: list[object] = []
+
+    async def collector(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await given_up.wait()
+        try:
+            arrived.append(await read_request(reader))
+        except ConnectionResetError as error:
+            arrived.append(error)
+        ended.set()
+
+    async with serving(collector) as url:
+        api = HttpCollectorApi(url, timeout_s=2.0)
+        with pytest.raises(NetworkFailure):
+            await api.request("POST", "/x", {}, random.Random(1).randbytes(12_000_000))
+        given_up.set()
+        async with asyncio.timeout(10):
+            await ended.wait()
+    assert [type(one) for one in arrived] == [ConnectionResetError]

@@ -15,7 +15,8 @@ from linkbell_collector.domain import AgentReport, Delivery, LiveRecord, Token, 
 from linkbell_collector.errors import CollectorError
 from linkbell_collector.ingest.batches import read_batch
 from linkbell_collector.live import LiveState
-from linkbell_collector.registry import Floors, Registry
+from linkbell_collector.registry import Registry
+from linkbell_collector.resolution import Defaults
 from linkbell_collector.secret import digest, new_token
 from linkbell_collector.settings import Settings
 from linkbell_collector.store.sqlite import SqliteStore
@@ -96,7 +97,7 @@ async def test_a_rebuild_that_failed_is_done_again_until_live_state_is_complete(
     store = await MoodyStore.open(Database(tmp_path / DATABASE_NAME), WriterLimits(1000, 1000), clock)
     assert isinstance(store, MoodyStore)
     live = LiveState()
-    registry = Registry(store, live, clock, Floors(None, None), keep_s=900)
+    registry = Registry(store, live, clock, Defaults(), keep_s=900)
     await registry.load()
     beside = await open_store(Settings(data=tmp_path), clock)
     await _deliver_as_new_agent(beside)
@@ -120,7 +121,9 @@ async def _deliver_as_new_agent(store: SqliteStore) -> None:
     body = batch([ping(seq, target=f"target-{seq}") for seq in range(3)])
     read = read_batch(json.dumps(body).encode())
     report = AgentReport("1", spooled=0, dropped=0, rejected=0, clock_offset_s=0.0, received_us=NOON_US)
-    dated = list(redate.date_records(read.records, read.head.clock, NOON_US))
+    dated = list(
+        redate.date_records(read.records, read.head.clock, redate.see_boot(None, read.head.clock, NOON_US).booted_us)
+    )
     await store.settle(Delivery(enrolled.agent.key, uuid4(), dated, [], report))
 
 

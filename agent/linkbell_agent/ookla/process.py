@@ -51,6 +51,8 @@ class Job:
     max_bytes: int | None
     device: str | None = None
     source: str | None = None
+    addresses: tuple[str, ...] = ()
+    """Of the server, where its name was asked on the uplink already."""
 
     def limit_s(self, program: Program) -> float:
         """Return after how long the process is killed, whatever it does."""

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 from linkbell_agent.clock import Clock
@@ -30,7 +31,7 @@ def gather(
     device = settings.uplink.device
     gateways = [one for one in default_gateways() if device in (None, one.device)]
     gateway = gateways[0] if gateways else None
-    return Facts(
+    facts = Facts(
         version=__version__,
         instance=instance_of(settings.state),
         boot_id=clock.boot_id,
@@ -43,7 +44,7 @@ def gather(
         school_name=None if school is None else school.name,
         timezone=None if school is None else school.timezone,
         collector=None if identity is None else identity.collector,
-        uplink=settings.uplink.name,
+        uplink=settings.ways[0].name,
         device=device or (None if gateway is None else gateway.device),
         gateway=None if gateway is None else gateway.address,
         address=settings.uplink.source or own_address(None if gateway is None else gateway.address),
@@ -52,6 +53,12 @@ def gather(
         ping_interval_s=(ping.interval_s if ping is not None else None) or settings.ping.interval_s,
         waiting=waiting,
     )
+    if not settings.uplinks:
+        return facts
+    from linkbell_agent.page.gather_uplinks import uplinks_now  # most boxes have one
+
+    facts = replace(facts, uplinks=uplinks_now(settings, configuration))
+    return facts.of(settings.ways[0].name)
 
 
 def instance_of(state: Path) -> str:

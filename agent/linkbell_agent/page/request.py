@@ -38,12 +38,13 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The head of a request. Header names are lower case; ``language`` is the query's ``lang``."""
+    """The head of a request. Header names are lower case; ``language`` and ``uplink`` are from the query."""
 
     method: str
     path: str
     language: str | None
     headers: Mapping[str, str]
+    uplink: str | None = None
 
 
 def parse_request(head: bytes) -> Request:
@@ -59,8 +60,9 @@ def parse_request(head: bytes) -> Request:
     if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:  # a body is not for us
         raise RefusedError(HTTPStatus.BAD_REQUEST)
     path, _, query = target.partition("?")
-    languages = parse_qs(query, max_num_fields=8).get("lang", []) if len(query) < 200 else []
-    return Request(method, path, languages[0] if languages else None, headers)
+    asked = parse_qs(query, max_num_fields=8) if len(query) < 200 else {}
+    language, uplink = (next(iter(asked.get(key, [])), None) for key in ("lang", "uplink"))
+    return Request(method, path, language, headers, uplink)
 
 
 def _headers(lines: list[str]) -> dict[str, str]:

@@ -173,9 +173,9 @@ class PageServer:
             raise RefusedError(HTTPStatus.NOT_FOUND)
         wished = from_header(request.headers.get("accept-language", ""))
         language = chosen(request.language, self._settings.language, wished)
-        return content_type, await self._draw(request.path, language)
+        return content_type, await self._draw(request.path, language, request.uplink)
 
-    async def _draw(self, path: str, language: str) -> bytes:
+    async def _draw(self, path: str, language: str, uplink: str | None) -> bytes:
         """Have a page drawn, one at a time. Raises :class:`RefusedError` if there are too many, or it fails."""
         if not self._bucket.take(asyncio.get_running_loop().time()):
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS)
@@ -183,7 +183,7 @@ class PageServer:
             wish = {
                 "path": path,
                 "language": language,
-                "facts": self._facts().state(),
+                "facts": self._facts().of(uplink).state(),
                 "history": self._history.state(),
             }
             try:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from linkbell_agent import net
 from linkbell_agent.classify import NetworkFailure, classify, network_failure
-from linkbell_agent.net import Address, open_socket, usable_addresses
+from linkbell_agent.net import Address, open_socket, resolve_on, usable_addresses
 from linkbell_agent.probes import pages
 from linkbell_agent.probes.base import ProbeContext
 from linkbell_agent.probes.pages import END_OF_HEAD, MAX_HEAD_BYTES, Expectation, Page
@@ -143,7 +143,8 @@ class _Fetch:
         """Return the page, as far as it was read. Raises ``OSError`` and :class:`NetworkFailure`."""
         host = self._parts.hostname or ""
         secure = self._parts.scheme == "https"
-        addresses = usable_addresses(await self._network.resolve(host), self._context.uplink, host)
+        uplink = self._context.uplink
+        addresses = usable_addresses(await resolve_on(host, uplink, self._network.resolve), uplink, host)
         self._passed("resolve_s", Operation.CONNECT)
         sock = await self._connect(addresses[:MAX_ADDRESSES], self._parts.port or (443 if secure else 80))
         stream = _Stream(sock)

@@ -80,7 +80,7 @@ class _Ping:
     async def run(self) -> PingRecord:
         try:
             host = self._request.target.host
-            addresses = await self._network.resolve(host)
+            addresses = await net.resolve_on(host, self._context.uplink, self._network.resolve)
             self._address = usable_addresses(addresses, self._context.uplink, host)[0]
             await self._send_to(self._address)
         except NetworkFailure as caught:

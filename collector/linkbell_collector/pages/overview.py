@@ -249,7 +249,7 @@ def _pings(slots: Iterable[Slot], horizon: Horizon) -> tuple[Figure, Figure]:
     current = [
         (slot.reading, slot.target)
         for slot in slots
-        if isinstance(slot.reading, PingReading) and slot.reading.at_us >= horizon.reading_us
+        if isinstance(slot.reading, PingReading) and slot.is_recent(slot.reading.at_us, horizon)
     ]
     answered = [(reading.rtt_s, target) for reading, target in current if reading.rtt_s is not None]
     sent = [(reading.loss_ratio, target) for reading, target in current if reading.loss_ratio is not None]
@@ -266,8 +266,8 @@ def _pings(slots: Iterable[Slot], horizon: Horizon) -> tuple[Figure, Figure]:
 
 def _reach(slots: Iterable[Slot], horizon: Horizon) -> Figure:
     """Say whether every target answered: one that could not even be asked has no loss to show."""
-    current = [slot.reading for slot in slots if isinstance(slot.reading, PingReading)]
-    if any(reading.rtt_s is None for reading in current if reading.at_us >= horizon.reading_us):
+    pings = [(slot, slot.reading) for slot in slots if isinstance(slot.reading, PingReading)]
+    if any(reading.rtt_s is None for slot, reading in pings if slot.is_recent(reading.at_us, horizon)):
         return Figure("not all answer", Grade.BAD)
     return Figure("", Grade.UNKNOWN)
 

@@ -20,11 +20,13 @@ from linkbell_collector.domain import (
     LiveRecord,
     Removed,
     School,
+    SchoolEdits,
     Settled,
     TimeQuality,
     Token,
     Wanted,
 )
+from linkbell_collector.profile import Profile
 from linkbell_collector.store import rows, simulated, sqlite_connection
 from linkbell_collector.store.migrations import migrate
 from linkbell_collector.store.sqlite_connection import Database
@@ -152,6 +154,13 @@ class SqliteStore:
             records += piece
         schools, agents = await self._writer.run(simulated.remove_the_rest)
         return Removed(schools, agents, records)
+
+    async def edit_schools(self, edits: SchoolEdits, now_us: int, progress: Callable[[int], None]) -> None:
+        steps = await asyncio.to_thread(rows.school_steps, edits, now_us)
+        await self._writer.run(lambda connection: rows.edit_schools(connection, steps, progress))
+
+    async def set_region(self, name: str, profile: Profile | None) -> None:
+        await self._writer.run(lambda connection: rows.set_region(connection, name, profile))
 
     async def add_token(self, token: Token, token_hash: bytes) -> bool:
         return await self._writer.run(lambda connection: rows.insert_token(connection, token, token_hash))

@@ -214,6 +214,23 @@ async def test_the_next_round_comes_soon_while_something_looks_wrong_and_only_th
     assert bench.watch.wait_s(48) == 48  # settled: its end is seen within a minute, and two rounds then come soon
 
 
+async def test_a_test_lets_rounds_go_first_until_the_line_is_known(bench: Bench) -> None:
+    assert bench.watch.look_first_in_s() is None  # the first test of a box has somebody waiting for it
+    await bench.watch.round(PLAN)
+    assert bench.watch.look_first_in_s() is None
+    bench.clock.advance(30)
+    assert bench.watch.look_first_in_s() == 0
+    bench.network.failing = {"international", "dns", "platform", "collector"}
+    await bench.watch.round(PLAN)
+    bench.clock.advance(4)
+    assert bench.watch.look_first_in_s() == 8
+    bench.clock.advance(8)
+    assert bench.watch.look_first_in_s() == 0
+    await bench.watch.round(PLAN)
+    assert bench.watch.verdict.state is VerdictState.ISP_DOWN
+    assert bench.watch.look_first_in_s() is None
+
+
 async def test_a_line_that_stays_degraded_is_not_looked_at_closer_for_ever(bench: Bench) -> None:
     bench.network.lost = 3
     await bench.rounds(6)
