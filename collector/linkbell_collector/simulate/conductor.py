@@ -124,6 +124,7 @@ def split(shard: Shard, shares: Sequence[tuple[Path, list[int]]]) -> list[Shard]
             agents_file=str(file),
             schools=indexes,
             rhythm=replace(shard.rhythm, connections=connections),
+            enrol_at_once=max(1, shard.enrol_at_once // len(shares)),
             histories={index: shard.histories[index] for index in indexes if index in shard.histories},
         )
         for file, indexes in shares

@@ -15,18 +15,24 @@ from linkbell_wire.enrolment import EnrolReply, EnrolRequest
 from linkbell_wire.errors import ErrorReply
 
 ATTEMPTS = 8
-AT_ONCE = 64
+AT_ONCE = 192
+"""Enrolments under way at once, of all processes: a collector lets 256 wait, and reads its directory once for all
+that came together."""
 
 
 async def enrol_all(
-    agents: Sequence[SimulatedAgent], client: Client, tokens: Mapping[str, str], told: Callable[[int, int], None]
+    agents: Sequence[SimulatedAgent],
+    client: Client,
+    tokens: Mapping[str, str],
+    told: Callable[[int, int], None],
+    at_once: int = AT_ONCE,
 ) -> int:
     """Enrol those without a credential; ``told`` hears how many of how many are done. Return how many are pending.
 
     Raises :class:`RefusedError` with what the collector said.
     """
     waiting = [agent for agent in agents if not agent.identity.credential]
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(at_once)
     done = pending = 0
 
     async def one(agent: SimulatedAgent) -> None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from linkbell_collector.simulate.driver import Rhythm
+from linkbell_collector.simulate.enrolling import AT_ONCE
 from linkbell_collector.simulate.fleet import FleetSpec
 from linkbell_collector.simulate.timeline import Timeline
 
@@ -26,6 +27,7 @@ class Shard:
     rhythm: Rhythm
     speeds_per_day: int = 3
     drain_s: float = 5.0
+    enrol_at_once: int = AT_ONCE
     tokens: dict[str, str] = field(default_factory=dict, repr=False)
     histories: dict[int, tuple[int, float]] = field(default_factory=dict)
 

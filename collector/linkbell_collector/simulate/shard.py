@@ -67,8 +67,15 @@ async def run(shard: Shard, stopped: asyncio.Event) -> None:
     agents = load(shard, tally)
     async with Client(shard.url) as client:
         driver = Driver(agents, client, shard.timeline, shard.rhythm, SystemClock())
-        pending = await enrol_all(agents, client, shard.tokens, _told)
-        save(agents, Path(shard.agents_file))
+        enrolling = asyncio.create_task(enrol_all(agents, client, shard.tokens, _told, shard.enrol_at_once))
+        try:
+            await _either(enrolling, stopped)
+        finally:
+            save(agents, Path(shard.agents_file))  # whoever has a credential keeps it
+        if enrolling.cancelled():
+            tell("done", **driver.snapshot(tally))
+            return
+        pending = enrolling.result()
         tell("running", pending=pending, **driver.snapshot(tally))
         work = asyncio.create_task(driver.run(shard.histories))
         try:
@@ -89,6 +96,16 @@ async def run(shard: Shard, stopped: asyncio.Event) -> None:
 def _told(done: int, of: int) -> None:
     if done == of or done % 100 == 0:
         tell("enrolling", done=done, of=of)
+
+
+async def _either(task: "asyncio.Task[int]", stopped: asyncio.Event) -> None:
+    """Wait until the task has ended, or cancel it when it is to stop."""
+    stop = asyncio.create_task(stopped.wait())
+    await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -152,6 +152,20 @@ def test_it_keeps_away_from_real_schools(tmp_path: Path) -> None:
         assert "has 1 real schools" in far.stderr
 
 
+def test_through_a_collector_elsewhere_they_wait_for_approval_and_are_marked_there_too(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    made = run_json("tokens", "create", "--region", "Almaty", "--uses", "5", "--data", folder)
+    with serving(folder) as url:
+        fleet = ("--schools", "4", "--regions", "1", "--districts", "1", "--scenario", "quiet", "--speed", "60")
+        summary = simulate("--url", url, "--token", made["token"], "--state", tmp_path / "far", *fleet, "--lasts", "5m")
+        assert "linkbell_school_info{" not in page(f"{url}/metrics/schools")
+    assert summary["unaccounted"] == summary["waiting"] == 0
+    assert summary["stored"] == stored(folder)[0] > 4 * 3 * 5
+    schools = run_json("schools", "list", "--data", folder)
+    assert [(row["simulated"], row["approved"]) for row in schools] == [(True, False)] * 4
+    assert {row["state"] for row in run_json("agents", "list", "--data", folder)} == {"pending"}
+
+
 def test_a_fast_clock_is_of_the_folder_and_of_no_folder_with_real_schools(tmp_path: Path) -> None:
     folder = tmp_path / "fast"
     fleet = ("--schools", "6", "--regions", "1", "--districts", "2")
