@@ -158,12 +158,16 @@ def _seconds(flag: str, text: str) -> float:
 def _simulate(parsed: argparse.Namespace, settings: Settings, state: "StateFolder") -> int:
     from linkbell_collector.clock import SystemClock
     from linkbell_collector.simulate import prepare, register
+    from linkbell_collector.simulate.client import Client
     from linkbell_collector.simulate.state import Kept
 
     clock, wish, kept = SystemClock(), _wish(parsed), state.read()
     spec = prepare.fleet_spec(kept, wish.scenario, {name: getattr(parsed, name) for name in (*_NUMBERS, "prefix")})
     here = parsed.token is None
     url = parsed.url or (kept.url if kept is not None and not here else f"http://{settings.listen}")
+    Client(url)  # refuses what is no address, before anything is made
+    if not parsed.serve and not parsed.prepare:
+        asyncio.run(register.refuse_where_nobody_answers(url))
     if not here and not parsed.beside_real_schools:
         asyncio.run(register.refuse_real_schools_at(url))
     timeline = prepare.timeline_of(wish, settings.data if here else None, kept, clock.now_us())
@@ -223,6 +227,9 @@ def _perform(
         connections=parsed.connections,
     )
 
+    def came_to(simulated_us: int) -> None:
+        state.write(Kept(prepared.spec, url, simulated_us))
+
     async def perform() -> dict[str, Any]:
         collector = CollectorProcess(settings.data, parsed.serve) if parsed.serve else None
         try:
@@ -243,7 +250,7 @@ def _perform(
             _introduce(prepared, shard.url, state)
             shards = split(shard, state.share_out(prepared.fleet, parsed.processes))
             lasts_s = None if wish.lasts_s is None else wish.lasts_s / prepared.timeline.speed
-            return await Conductor(clock, _show, collector).perform(
+            return await Conductor(clock, _show, came_to, collector).perform(
                 Performance(shards, prepared.faults, prepared.timeline, lasts_s)
             )
         finally:
@@ -251,7 +258,7 @@ def _perform(
                 await collector.end()
 
     result = asyncio.run(perform())
-    state.write(Kept(prepared.spec, url, prepared.timeline.simulated(clock.now_us())))
+    came_to(prepared.timeline.simulated(clock.now_us()))
     if sys.stderr.isatty():
         print(file=sys.stderr)
     if parsed.json:

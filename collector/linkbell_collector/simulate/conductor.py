@@ -30,9 +30,17 @@ class Performance:
 class Conductor:
     """Starts the processes, shows how it goes, ends them in order."""
 
-    def __init__(self, clock: Clock, show: Callable[[str], None], collector: CollectorProcess | None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        show: Callable[[str], None],
+        came_to: Callable[[int], None],
+        collector: CollectorProcess | None,
+    ) -> None:
+        """``show`` gets lines for people, ``came_to`` the simulated time once a second, for a run that is killed."""
         self._clock = clock
         self._show = show
+        self._came_to = came_to
         self._collector = collector
         self._stopped = asyncio.Event()
         self._parts: dict[int, Mapping[str, Any]] = {}
@@ -112,6 +120,7 @@ class Conductor:
         stored = total["stored"] + total["duplicate"]
         if now_s - then_s > 0.5:
             self._show(display.status_line(total, (stored - then) / (now_s - then_s)))
+            self._came_to(total["simulated_us"])
             self._last = (now_s, stored)
 
 

@@ -106,6 +106,8 @@ def prepare(wish: Wish, spec: FleetSpec, kept: Kept | None, state: StateFolder, 
     faults.sort(key=lambda fault: fault.start_us)
     if kept is not None and kept.simulated_us is not None:
         state.end_truth(kept.simulated_us)
+    else:
+        state.forget_truth()  # of a run that never began
     state.add_truth(truth.lines(faults, fleet, timeline))
     return Prepared(fleet, spec, timeline, faults, histories(wish, fleet, faults, start_us, fresh=fresh))
 

@@ -77,6 +77,17 @@ async def register(
     return tokens
 
 
+async def refuse_where_nobody_answers(url: str) -> None:
+    """Raise :class:`RefusedError` if there is no collector at ``url``."""
+    async with Client(url) as client:
+        reply = await client.get("/healthz", {})
+    if reply.status == 0:
+        raise RefusedError(
+            f"no collector answers at {url} ({reply.trouble})",
+            "start one with linkbell-collector serve, say where it is with --url, or have one run with --serve",
+        )
+
+
 async def refuse_real_schools_at(url: str) -> None:
     """Look at what a distant collector exports. Raises ``RefusedError`` if it has real schools, or will not say."""
     async with Client(url) as client:

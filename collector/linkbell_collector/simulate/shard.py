@@ -28,8 +28,9 @@ TELL_INTERVAL_S = 1.0
 
 
 def tell(phase: str, **values: Any) -> None:
-    """Say how it goes."""
-    print(json.dumps({"phase": phase, **values}), flush=True)
+    """Say how it goes. If nobody listens any more, whoever started us is gone, and we end for that."""
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps({"phase": phase, **values}), flush=True)
 
 
 def load(shard: Shard, tally: Tally) -> list[SimulatedAgent]:

@@ -100,6 +100,10 @@ class StateFolder:
             lines.append(json.dumps(item, ensure_ascii=False))
         self.truth_file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
+    def forget_truth(self) -> None:
+        """Forget what was to be done and never was."""
+        self.truth_file.unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Remove what is kept here, and nothing else."""
         for pattern in (FLEET_FILE + "*", TRUTH_FILE, "agents-*"):

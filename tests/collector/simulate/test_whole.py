@@ -1,6 +1,7 @@
 """A real simulation against a real collector: processes, HTTP, a database, and the sums at the end."""
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -141,7 +142,8 @@ def test_a_week_of_history_arrives_with_its_own_times(tmp_path: Path) -> None:
 
 def test_it_keeps_away_from_real_schools(tmp_path: Path) -> None:
     run_command("schools", "add", "s-1", "--data", tmp_path)
-    refused = run_command("simulate", "--data", tmp_path, "--schools", "5", "--districts", "1", "--regions", "1")
+    fleet = ("--schools", "5", "--districts", "1", "--regions", "1")
+    refused = run_command("simulate", "--data", tmp_path, *fleet, "--prepare")
     assert refused.returncode == 1
     assert "1 real schools, such as s-1" in refused.stderr
     assert "--beside-real-schools" in refused.stderr
@@ -209,3 +211,50 @@ def test_ctrl_c_ends_it_in_good_order(tmp_path: Path) -> None:
     assert summary["waiting"] == summary["unaccounted"] == 0
     assert stored(tmp_path)[0] == summary["made"]
     assert "Traceback" not in err
+
+
+def test_a_run_that_is_killed_is_followed_by_one_that_goes_on_and_one_that_never_began_leaves_no_truth(
+    tmp_path: Path,
+) -> None:
+    fleet = ("--schools", "5", "--districts", "2", "--regions", "1")
+    scenario = tmp_path / "s.toml"
+    scenario.write_text('background = false\n[[moment]]\nwhat = "lossy"\nloss_ratio = 0.2\n', encoding="utf-8")
+    arguments = ("simulate", "--data", tmp_path, *fleet, "--scenario", scenario)
+    nobody = run_command(*arguments, "--url", "ftp://nowhere")
+    assert nobody.returncode == 2
+    assert "--url" in nobody.stderr
+    nobody = run_command(*arguments, "--url", "http://127.0.0.1:1")
+    assert nobody.returncode == 1
+    assert "no collector answers at http://127.0.0.1:1 (connection_refused)" in nobody.stderr
+    shown = tmp_path / "shown"
+    with shown.open("w") as file:
+        command = [*COMMAND, *map(str, arguments), "--serve", "127.0.0.1:0", "--speed", "60"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file)
+        for _ in range(300):
+            if "records/s accepted" in shown.read_text(encoding="utf-8"):
+                break
+            time.sleep(0.1)
+        process.kill()
+        process.wait(timeout=30)
+    time.sleep(3)  # its processes notice; its collector goes on, for nobody has ended it
+    _stop_the_collector(tmp_path)
+    again = simulate(*arguments[1:], "--serve", "127.0.0.1:0", "--speed", "60", "--lasts", "2m")
+    assert again["unaccounted"] == 0
+    assert "Traceback" not in shown.read_text(encoding="utf-8")
+    truth = [json.loads(line) for line in (tmp_path / "simulation" / "truth.jsonl").read_text().splitlines()]
+    assert [item["what"] for item in truth] == ["lossy", "lossy"]
+    assert truth[0]["end_us"] is not None
+    assert truth[0]["end_us"] <= truth[1]["start_us"]
+    assert len(run_json("agents", "list", "--data", tmp_path)) == 5
+
+
+def _stop_the_collector(folder: Path) -> None:
+    """End the collector that a killed simulation left behind."""
+    number = int((folder / "serve.lock").read_text())
+    os.kill(number, signal.SIGTERM)
+    for _ in range(100):
+        try:
+            os.kill(number, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
