@@ -361,7 +361,7 @@ def _has_result(record: SpeedRecord) -> bool:
 def _printer(arguments: argparse.Namespace, settings: Settings) -> Callable[[Record], None] | None:
     if not (arguments.show or arguments.json):
         return None
-    if arguments.json or len(settings.uplinks) < 2:
+    if arguments.json or not settings.has_several:
         return lambda record: _show(record, as_json=arguments.json)
     width = max(len(way.name) for way in settings.ways)
     return lambda record: print(f"{record.uplink:<{width}}  {describe(record)}", flush=True)

@@ -10,6 +10,7 @@ import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from linkbell_agent.classify import NetworkFailure, network_failure
 from linkbell_agent.permit import Permit
@@ -38,8 +39,7 @@ class Uplink:
     resolvers: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(NamedTuple):
     """What holds probes to one of several uplinks beside its settings, found out anew each time.
 
     ``device`` is the one that has the uplink's source address, where no device is set: an address alone would leave by

@@ -66,6 +66,8 @@ class LayerPlan:
     portal_url: str | None = None
     discovers_isp: bool = False
     quick_interval_s: float = 12.0
+    is_direct: bool = False
+    """Whether the line begins at the box, as that of a modem does: there is no router to ask."""
     asks_system: bool = True
     """Whether names are looked up the way programs do as well, which goes by the box's own routes."""
 
@@ -123,6 +125,7 @@ class Surroundings:
     collector: str | None
     networks: Sequence[str] = ()
     binding: Binding | None = None
+    is_direct: bool = False
 
 
 def make_plan(
@@ -247,6 +250,7 @@ def _layers(
         else None,
         discovers_isp=settings.default_targets and not any(target.layer is Layer.ISP for target in targets),
         quick_interval_s=settings.layers.quick_interval_s,
+        is_direct=surroundings.is_direct,
         asks_system=surroundings.binding is None,
     )
 

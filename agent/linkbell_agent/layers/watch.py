@@ -164,7 +164,7 @@ class LayerWatch:
         if self._hop.address is not None and plan.layers.discovers_isp and self._hop.gateway == plan.layers.gateway:
             targets.append(TargetConfiguration(name=ISP, layer=Layer.ISP, host=self._hop.address))
         probings: list[Awaitable[Record]] = []
-        if not any(target.layer is Layer.GATEWAY for target in targets):
+        if not plan.layers.is_direct and not any(target.layer is Layer.GATEWAY for target in targets):
             probings.append(_said(no_gateway(context)))
         for target in targets:
             ping = self._probes.ping if target.layer is not Layer.GATEWAY else self._probes.gateway or self._probes.ping
