@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from linkbell_collector import folder_clock
 from linkbell_collector.clock import Clock, SystemClock
 from linkbell_collector.errors import RefusedError
 from linkbell_collector.folder_lock import FolderLock
@@ -89,7 +90,7 @@ async def move(settings: Settings, url: DatabaseUrl, tell: Tell, *, replace: boo
 
 def build(settings: Settings, *, clock: Clock | None = None) -> "Application":
     """Return the collector, not yet started."""
-    return Application(settings, clock or SystemClock())
+    return Application(settings, clock or folder_clock.clock_of(settings.data, SystemClock()))
 
 
 class Application:
@@ -137,6 +138,7 @@ class Application:
         keep_s = max(settings.lifetimes.reading_ttl_s, settings.speed_ttl_s)
         registry = Registry(store, live, clock, settings.defaults, keep_s)
         await registry.load()
+        folder_clock.refuse_real_schools(clock, registry.directory)
         self._registry = registry
         watcher = asyncio.create_task(registry.watch(), name="registry-watch")
         self._stack.push_async_callback(_cancel, watcher)

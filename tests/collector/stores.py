@@ -63,12 +63,14 @@ class Place:
             return found
 
 
-async def new_agent(store: Store, school: str = "s-1", now_us: int = NOON_US) -> Agent:
+async def new_agent(
+    store: Store, school: str = "s-1", now_us: int = NOON_US, *, simulated: bool | None = None
+) -> Agent:
     """Return a new active agent of ``school``."""
     secret = new_token()
     token = Token(new_id("token"), school, None, uses=1, used=0, expires_us=now_us + DAY_US, created_us=now_us)
     await store.add_token(token, digest(secret))
-    return (await store.enrol(EnrolRequest(token=secret), digest(new_token()), now_us)).agent
+    return (await store.enrol(EnrolRequest(token=secret, simulated=simulated), digest(new_token()), now_us)).agent
 
 
 def record(values: dict[str, Any]) -> AnyRecord:

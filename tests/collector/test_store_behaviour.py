@@ -233,3 +233,25 @@ async def test_a_batch_of_an_agent_that_is_not_there_hurts_nobody_else(place: Pl
         results = await asyncio.gather(*map(store.settle, batches), return_exceptions=True)
         assert [isinstance(result, BaseException) for result in results] == [False, True, False]
     assert place.fetch("SELECT count(*) FROM records") == [(2,)]
+
+
+async def test_what_was_simulated_goes_with_all_its_traces_and_its_numbers_are_free_again(
+    place: Place, clock: FakeClock
+) -> None:
+    stream = uuid4()
+    async with place.opened(clock) as store:
+        real = await new_agent(store)
+        await store.settle(delivery(real, [dated(ping(0))]))
+        for _ in range(2):
+            await store.add_schools([School("sim-1", simulated=True), School("s-1", "One")], NOON_US)
+            agent = await new_agent(store, "sim-1", simulated=True)
+            records = [dated(ping(seq)) for seq in range(1500)]
+            assert len((await store.settle(delivery(agent, records, stream, refused=[2000]))).new) == 1500
+            assert await store.revoke_simulated() == 1
+            removed = await store.remove_simulated()
+            assert (removed.schools, removed.agents, removed.records) == (1, 1, 1500)
+        found = await store.directory()
+        assert [school.title for school in found.schools.values()] == ["One"]
+        assert [left.id for left in found.agents.values()] == [real.id]
+    for table, rows in {"records": 1, "hourly": 1, "daily": 1, "streams": 1, "settled": 1, "refusals": 0}.items():
+        assert place.fetch(f"SELECT count(*) FROM {table}") == [(rows,)]

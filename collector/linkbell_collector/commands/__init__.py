@@ -14,6 +14,7 @@ from linkbell_collector.commands import (
     restore,
     schools,
     serve,
+    simulate,
     tokens,
 )
 
@@ -23,4 +24,4 @@ if TYPE_CHECKING:
 
 def modules() -> tuple[ModuleType, ...]:
     """Return the commands in the order of the help."""
-    return (serve, measure, schools, regions, tokens, agents, backup, restore, move, check_config)
+    return (serve, measure, schools, regions, tokens, agents, backup, restore, move, simulate, check_config)

@@ -18,6 +18,7 @@ from linkbell_collector.domain import (
     Directory,
     Enrolled,
     LiveRecord,
+    Removed,
     School,
     SchoolEdits,
     Settled,
@@ -26,7 +27,7 @@ from linkbell_collector.domain import (
     Wanted,
 )
 from linkbell_collector.profile import Profile
-from linkbell_collector.store import groups, history, postgresql_connection, rows
+from linkbell_collector.store import groups, history, postgresql_connection, rows, simulated
 from linkbell_collector.store import postgresql_partitions as partitions
 from linkbell_collector.store.groups import Group, WriterLimits
 from linkbell_collector.store.history import HistoryWanted, SeriesSums
@@ -43,6 +44,9 @@ T = TypeVar("T")
 KEEP = Retention()
 _PIECE = 500
 """Series read at a time for live state."""
+
+_SERIES_AT_ONCE = 20
+"""Series whose records are removed in one transaction."""
 
 _LOOK_BACK_US = (DAY_US, 8 * DAY_US)
 """How far back live state is looked for first: in few partitions most series are found, and only the rest in all."""
@@ -170,6 +174,21 @@ class PostgresStore:
 
     async def update_school(self, school: School) -> None:
         await self._change(lambda connection: rows.update_school(connection, school))
+
+    async def add_schools(self, schools: Sequence[School], now_us: int) -> None:
+        await self._change(lambda connection: rows.put_schools(connection, schools, now_us))
+
+    async def revoke_simulated(self) -> int:
+        return await self._change(simulated.revoke)
+
+    async def remove_simulated(self) -> Removed:
+        series, gone = await self._read(simulated.series_of_simulated), 0
+        for start in range(0, len(series), _SERIES_AT_ONCE):
+            some = series[start : start + _SERIES_AT_ONCE]
+            gone += await self._change(partial(simulated.remove_records_of, some=some))
+        schools, agents = await self._change(simulated.remove_the_rest)
+        self._writer.forget()  # numbers of agents and streams may be given out again
+        return Removed(schools, agents, gone)
 
     async def edit_schools(self, edits: SchoolEdits, now_us: int, progress: Callable[[int], None]) -> None:
         steps = await asyncio.to_thread(rows.school_steps, edits, now_us)

@@ -50,6 +50,7 @@ class PostgresWriter:
         self._work = asyncio.Event()
         self._waiting = 0
         self._closed = False
+        self._stale = False
         self._observers: list[Callable[[Group], None]] = []
         self._task = asyncio.create_task(self._run(), name="store-writer")
 
@@ -92,6 +93,10 @@ class PostgresWriter:
                 raise postgresql_connection.translate(error) from error
             else:
                 return
+
+    def forget(self) -> None:
+        """Have the next group read everything anew."""
+        self._stale = True
 
     async def close(self) -> None:
         """Commit what is queued, end the task and the connection."""
@@ -141,6 +146,9 @@ class PostgresWriter:
     async def _in_one_transaction(self, group: Sequence[_Job]) -> BaseException | None:
         try:
             connection = await self._connected()
+            if self._stale:
+                self._stale = False
+                self._ingest.forget()
             async with connection.transaction():
                 others = await connection.fetchval(_OTHERS)
                 pairs = [(job.delivery, job.bodies) for job in group]

@@ -1,5 +1,5 @@
 """The tables, as SQLAlchemy Core sees them. Why they look like this: docs/decisions/0002-sqlite-layout.md and
-0007-two-databases.md.
+0011-two-databases.md.
 
 Times are whole microseconds since 1970 (UTC), rates bits per second, secrets SHA-256 hashes, wishes and profiles JSON.
 The tables are made by the migrations; a test holds the two together, on SQLite and on PostgreSQL.
@@ -7,7 +7,7 @@ The tables are made by the migrations; a test holds the two together, on SQLite 
 
 import sqlalchemy as sa
 
-HEAD = "0010"
+HEAD = "0021"
 """Newest migration; a test compares it with the folder of migrations."""
 
 metadata = sa.MetaData()
@@ -39,6 +39,7 @@ schools = sa.Table(
     sa.Column("contract_download_bps", Float64),
     sa.Column("contract_upload_bps", Float64),
     sa.Column("wishes", sa.Text),
+    sa.Column("simulated", sa.Integer, nullable=False, server_default="0"),
     sqlite_strict=True,
 )
 

@@ -17,6 +17,7 @@ from linkbell_collector.domain import (
     Directory,
     Enrolled,
     LiveRecord,
+    Removed,
     School,
     SchoolEdits,
     Settled,
@@ -25,7 +26,7 @@ from linkbell_collector.domain import (
     Wanted,
 )
 from linkbell_collector.profile import Profile
-from linkbell_collector.store import history, rows, sqlite_connection
+from linkbell_collector.store import history, rows, simulated, sqlite_connection
 from linkbell_collector.store.groups import Group, WriterLimits
 from linkbell_collector.store.history import HistoryWanted, SeriesSums
 from linkbell_collector.store.migrations import migrate
@@ -147,6 +148,24 @@ class SqliteStore:
 
     async def update_school(self, school: School) -> None:
         await self._writer.run(lambda connection: rows.update_school(connection, school))
+
+    async def add_schools(self, schools: Sequence[School], now_us: int) -> None:
+        await self._writer.run(lambda connection: rows.put_schools(connection, schools, now_us))
+
+    async def revoke_simulated(self) -> int:
+        return await self._writer.run(simulated.revoke)
+
+    async def remove_simulated(self) -> Removed:
+        records = 0
+        while piece := await self._writer.run(simulated.remove_records):
+            records += piece
+        schools, agents = await self._writer.run(self._remove_the_rest)
+        return Removed(schools, agents, records)
+
+    def _remove_the_rest(self, connection: sa.Connection) -> tuple[int, int]:
+        removed = simulated.remove_the_rest(connection)
+        self._ingest.forget()  # numbers of agents and streams may be given out again
+        return removed
 
     async def edit_schools(self, edits: SchoolEdits, now_us: int, progress: Callable[[int], None]) -> None:
         steps = await asyncio.to_thread(rows.school_steps, edits, now_us)

@@ -5,8 +5,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0003"
+revision = "0021"
+down_revision = "0020"
 
 Int64 = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 CHUNK = 1024
