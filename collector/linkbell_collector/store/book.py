@@ -143,6 +143,8 @@ class Book:
         self.refused: set[Number] = set()
         """Refused numbers, as far as the deliveries of this transaction ask for them."""
         self._changes = Changes()
+        self._looked_up: tuple[Delivery, list[int]] | None = None
+        """The series of the records of the delivery that is settled next."""
 
     def unknown(self, deliveries: Iterable[Delivery]) -> Unknown:
         """Return which agents, streams and series of ``deliveries`` are not in memory."""
@@ -155,6 +157,25 @@ class Book:
                 found.streams.add(stream)
             found.series.update(_series_of(delivery) - self.series.keys())
         return found
+
+    def at_hand(self, delivery: Delivery) -> bool:
+        """Tell whether nothing has to be read for ``delivery``: the usual batch of an agent that goes on."""
+        stream = self.streams.get((delivery.agent, str(delivery.stream)))
+        if stream is None or delivery.agent not in self.agents or delivery.refused or not delivery.records:
+            return False
+        first = min([record.seq for record, _, _ in delivery.records])
+        chunk, top = settled.chunk_of(first), settled.chunk_of(stream.max_seq)
+        if first <= stream.max_seq or (chunk <= top and (stream.id, chunk) not in self.chunks):
+            return False
+        agent, ids = delivery.agent, self.series
+        try:
+            found = [ids[agent, record.kind, record.uplink, series_target(record)] for record, _, _ in delivery.records]
+        except KeyError:
+            return False
+        if any(record.kind == "speed" for record, _, _ in delivery.records):
+            return False  # its directions are series as well
+        self._looked_up = (delivery, found)
+        return True
 
     def unknown_chunks(self, deliveries: Iterable[Delivery]) -> set[Number]:
         """Return which chunks of known streams are not in memory and may have a row."""
@@ -217,6 +238,7 @@ class Book:
             return []
         pairs = list(zip(delivery.records, bodies, strict=True))
         if min(seqs) <= stream.max_seq:
+            self._looked_up = None  # an earlier delivery of this group may have brought some of the same
             pairs = [pair for pair in pairs if self._is_new(stream, pair[0].record.seq)]
             seqs = [dated.record.seq for dated, _ in pairs]
         self._add_rows(stream, delivery, pairs)
@@ -225,11 +247,10 @@ class Book:
 
     def _add_rows(self, stream: Stream, delivery: Delivery, pairs: Sequence[tuple[DatedRecord, str]]) -> None:
         """Gather the rows and the sums. Runs for every record there is: no calls that can be saved."""
-        agent, received_us, series_ids, stream_id = delivery.agent, delivery.report.received_us, self.series, stream.id
+        agent, received_us, stream_id = delivery.agent, delivery.report.received_us, stream.id
         rows, sums, zone = self._changes.records, self._changes.sums, delivery.zone
-        for (record, at_us, quality), body in pairs:
+        for ((record, at_us, quality), body), series in zip(pairs, self._series_of(delivery, pairs), strict=True):
             kind = record.kind
-            series = series_ids[agent, kind, record.uplink, series_target(record)]
             rows.append((stream_id, record.seq, series, at_us, received_us, quality.value, body))
             if quality is TimeQuality.UNSYNCED:
                 continue  # nobody knows which hour it belongs to
@@ -243,6 +264,14 @@ class Book:
                 rollups.add_ping(gathered.sums, record)  # type: ignore[arg-type]
             else:
                 rollups.add_record(gathered.sums, record)
+
+    def _series_of(self, delivery: Delivery, pairs: Sequence[tuple[DatedRecord, str]]) -> list[int]:
+        """Return the series of each record, looked up already for a delivery that was all at hand."""
+        looked_up, self._looked_up = self._looked_up, None
+        if looked_up is not None and looked_up[0] is delivery:
+            return looked_up[1]
+        agent, ids = delivery.agent, self.series
+        return [ids[agent, record.kind, record.uplink, series_target(record)] for (record, _, _), _ in pairs]
 
     def _sum_directions(self, agent: int, record: AnyRecord, at_us: int, zone: str) -> bool:
         """Add the directions of a speed test, and return whether it has any."""

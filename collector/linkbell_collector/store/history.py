@@ -36,12 +36,12 @@ class SeriesSums:
 
 
 def read_hours(connection: sa.Connection, wanted: HistoryWanted) -> list[SeriesSums]:
-    """Return the hours of every series, each in the order of time."""
+    """Return the hours of every series, by agent, kind, uplink, target and time."""
     return _read(connection, hourly, hourly.c.start_us, wanted)
 
 
 def read_days(connection: sa.Connection, wanted: HistoryWanted) -> list[SeriesSums]:
-    """Return the days of every series, each in the order of time."""
+    """Return the days of every series, by agent, kind, uplink, target and time."""
     return _read(connection, daily, daily.c.day, wanted)
 
 
@@ -54,7 +54,7 @@ def _read(connection: sa.Connection, table: sa.Table, time: sa.Column[int], want
         .join(table, table.c.series == series.c.id)
         .where(agents.c.school == wanted.school, series.c.kind.in_(wanted.kinds))
         .where(time >= wanted.first, time < wanted.end)
-        .order_by(series.c.id, time)
+        .order_by(agents.c.id, series.c.kind, series.c.uplink, series.c.target, time)
     )
     return [
         SeriesSums(agent, kind, uplink, target, at, Sums(*sums))

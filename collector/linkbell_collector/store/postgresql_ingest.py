@@ -114,7 +114,9 @@ class PostgresIngest:
         if others != self._others:
             self.forget()
             self._others = others
-        await self._learn(connection, [delivery for delivery, _ in group])
+        new = [delivery for delivery, _ in group if not self._book.at_hand(delivery)]
+        if new:
+            await self._learn(connection, new)
         done = [self._book.settle(delivery, bodies) for delivery, bodies in group]
         await self._write(connection, self._book.take_changes())
         return done

@@ -18,7 +18,7 @@ The value is the round trip of a ping, the duration of a look-up or fetch (micro
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -187,7 +187,7 @@ def by_hour(gathered: Iterable[Gathered], oldest_us: int) -> Rows:
     for item in gathered:
         start_us = item.quarter // _QUARTERS_OF_AN_HOUR * HOUR_US
         if start_us >= oldest_us:
-            found.setdefault((item.series, start_us), Sums()).add(item.sums)
+            _put(found, (item.series, start_us), item.sums)
     return found
 
 
@@ -195,8 +195,19 @@ def by_day(gathered: Iterable[Gathered]) -> Rows:
     """Return the sums per series and day of its school, counted from 1970-01-01."""
     found: Rows = {}
     for item in gathered:
-        found.setdefault((item.series, local_day(item.zone, item.quarter)), Sums()).add(item.sums)
+        _put(found, (item.series, local_day(item.zone, item.quarter)), item.sums)
     return found
+
+
+def _put(found: Rows, key: tuple[int, int], sums: Sums) -> None:
+    """Add ``sums``, which are not changed: most hours of a commit are made of one quarter."""
+    before = found.get(key)
+    if before is None:
+        found[key] = sums
+        return
+    both = replace(before)
+    both.add(sums)
+    found[key] = both
 
 
 @lru_cache(16_384)

@@ -62,7 +62,8 @@ class SqliteIngest:
 
     def settle(self, connection: sa.Connection, delivery: Delivery, bodies: Sequence[str]) -> Settled:
         """Take what is new of ``delivery``, whose records as JSON are ``bodies``. The caller flushes and commits."""
-        self._learn(connection, delivery)
+        if not self._book.at_hand(delivery):
+            self._learn(connection, delivery)
         return self._book.settle(delivery, bodies)
 
     def flush(self, connection: sa.Connection) -> None:
