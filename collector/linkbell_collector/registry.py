@@ -34,6 +34,8 @@ class Registry:
         self._shown: dict[str, frozenset[int]] = {}
         self._complete: dict[str, frozenset[int]] = {}
         self._stale = False
+        self._asked = 0
+        self._answered = 0
         self._tidied_s = clock.monotonic_s()
         self._seen_changes = -1
         self._lock = asyncio.Lock()
@@ -84,8 +86,16 @@ class Registry:
             await self._refreshed.wait_for(lambda: self.generation > generation)
 
     async def refresh(self) -> None:
-        """Read the directory anew, and rebuild live state where the agents that are shown have changed."""
+        """Read the directory anew, and rebuild live state where the agents that are shown have changed.
+
+        Whoever asks while another reads waits for one more reading, together with all others who do.
+        """
+        self._asked += 1
+        mine = self._asked
         async with self._lock:
+            if self._answered >= mine and not self._stale:
+                return
+            answering = self._asked
             self._stale = True
             read = await self._store.directory()
             schools = await self._resolved(read)
@@ -96,6 +106,7 @@ class Registry:
             self._forget_those_who_lost_agents(before)
             await self._rebuild()
             self._stale = False
+            self._answered = answering
             self.generation += 1
         async with self._refreshed:
             self._refreshed.notify_all()

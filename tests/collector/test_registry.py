@@ -1,5 +1,6 @@
 """The registry goes on: damaged records, a store that fails for a moment, a defect; nothing ends the watch."""
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -11,7 +12,7 @@ import pytest
 
 from linkbell_collector import redate
 from linkbell_collector.app import open_store
-from linkbell_collector.domain import AgentReport, Delivery, LiveRecord, School, SchoolEdits, Token, Wanted
+from linkbell_collector.domain import AgentReport, Delivery, Directory, LiveRecord, School, SchoolEdits, Token, Wanted
 from linkbell_collector.errors import CollectorError
 from linkbell_collector.ingest.batches import read_batch
 from linkbell_collector.live import LiveState
@@ -155,3 +156,31 @@ async def test_only_schools_of_which_something_has_changed_are_made_anew(site: S
     assert after is not None
     assert (after.timezone, after.provider, after.download_floor_bps) == ("Asia/Almaty", "KT", 8e6)
     assert len(registry.directory.schools) == SCHOOLS_AT_ONCE + 2
+
+
+class CountingStore(SqliteStore):
+    """A real store that counts how often its directory is read."""
+
+    reads = 0
+
+    async def directory(self) -> Directory:
+        """Return all schools and agents."""
+        self.reads += 1
+        return await super().directory()
+
+
+async def test_those_who_ask_for_a_new_reading_together_share_one_that_began_after_they_asked(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    store = await CountingStore.open(Database(tmp_path / DATABASE_NAME), WriterLimits(1000, 1000), clock)
+    assert isinstance(store, CountingStore)
+    registry = Registry(store, LiveState(), clock, Defaults(), keep_s=900)
+    await registry.load()
+    first = asyncio.create_task(registry.refresh())
+    await asyncio.sleep(0)
+    await store.add_school(School("s-1"), NOON_US)
+    await asyncio.gather(*(registry.refresh() for _ in range(50)))
+    await first
+    assert store.reads <= 4  # at the start, the one under way, that of the first to ask, and one for all others
+    assert "s-1" in registry.directory.schools
+    await store.close()

@@ -1,8 +1,8 @@
-"""``schools``: list, add, change, show."""
+"""``schools``: list, add, change, show; remove those of a simulation."""
 
 import argparse
 from collections import Counter
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from operator import attrgetter
 from typing import Any
 
@@ -15,6 +15,7 @@ from linkbell_collector.domain import Agent, Directory, School
 from linkbell_collector.errors import RefusedError, UsageError
 from linkbell_collector.profile import DESCRIBING, as_json
 from linkbell_collector.resolution import Resolver, own_profile, with_profile
+from linkbell_collector.simulate import removal
 from linkbell_collector.store.interface import Store
 from linkbell_wire.fields import Name, Text
 
@@ -26,6 +27,7 @@ Examples:
   linkbell-collector schools import schools.csv
   linkbell-collector schools list
   linkbell-collector schools show s-100 --json
+  linkbell-collector schools remove --simulated       all of a simulation, with their records
 """
 _TEXTS = ("name", "region", "district", "technology", "giga_id")
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
@@ -34,7 +36,9 @@ _TEXT: TypeAdapter[str] = TypeAdapter(Text)
 
 def add_to(subparsers: common.Subparsers, parent: argparse.ArgumentParser) -> None:
     """Add the commands."""
-    parser = common.add_command(subparsers, "schools", "list, add, change or show schools", _EPILOG)
+    parser = common.add_command(
+        subparsers, "schools", "list, add, change or show schools, remove simulated ones", _EPILOG
+    )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = common.add_command(actions, "list", "list all schools", _EPILOG, [parent])
     common.add_json(listing)
@@ -45,6 +49,10 @@ def add_to(subparsers: common.Subparsers, parent: argparse.ArgumentParser) -> No
     show.set_defaults(run=run_show)
     _add_add(actions, parent)
     schools_import.add_to(actions, parent)
+    remove = common.add_command(actions, "remove", "remove simulated schools with their records", _EPILOG, [parent])
+    remove.add_argument("--simulated", action="store_true", required=True, help="all of them; real schools stay")
+    common.add_json(remove)
+    remove.set_defaults(run=run_remove)
 
 
 def _add_add(actions: common.Subparsers, parent: argparse.ArgumentParser) -> None:
@@ -73,7 +81,7 @@ def run_list(parsed: argparse.Namespace) -> int:
         common.print_json(rows)
     else:
         common.print_table(
-            ("id", "name", "region", "approved", "agents"),
+            ("id", "name", "region", "approved", "simulated", "agents"),
             rows,
             "no schools yet; make a token: tokens create --school ID",
         )
@@ -125,6 +133,17 @@ def run_add(parsed: argparse.Namespace) -> int:
         common.print_json(_plain(school))
     else:
         print(f"school {school.id} is {'changed' if parsed.update else 'added'}")
+    return 0
+
+
+def run_remove(parsed: argparse.Namespace) -> int:
+    """Remove all simulated schools."""
+    settings = common.effective(parsed).settings
+    removed = common.with_store(settings, lambda store: removal.remove(store, settings.data))
+    if parsed.json:
+        common.print_json(asdict(removed))
+    else:
+        print(f"removed {removed.schools} simulated schools, {removed.agents} agents and {removed.records} records")
     return 0
 
 
