@@ -50,7 +50,7 @@ bench-ingest: $(STAMP) ## records a second that one collector makes durable
 bench-simulate: $(STAMP) ## records a second that the simulation can generate
 	@$(BIN)/python -m benchmarks.simulate $(ARGS)
 
-bench-agent: $(STAMP) ## memory of a running agent (ten minutes)
+bench-agent: $(STAMP) ## what an agent costs its box, each number beside its mark (root; an hour and a half, --only picks parts)
 	@$(BIN)/python -m benchmarks.agent $(ARGS)
 
 bench-accuracy: $(STAMP) ## error and cost of four ways of measuring, on every line (root; about an hour)

@@ -9,7 +9,6 @@ import random
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +48,7 @@ from linkbell_agent.retry import Backoff
 from linkbell_agent.runner import Runner, RunnerOptions
 from linkbell_agent.sections import OneOfUplinks, Settings
 from linkbell_agent.sender import Sender
+from linkbell_agent.slim import dataclass
 from linkbell_agent.spool import IN_RAM, Limits, Spool
 from linkbell_agent.spool_file import SpoolFile
 from linkbell_wire.configuration import AgentConfiguration
@@ -133,6 +133,7 @@ def build(
     on_record: Callable[[Record], None] | None = None,
     clock: Clock | None = None,
     in_ram: int = IN_RAM,
+    probes: Probes = PROBES,
 ) -> Agent:
     """Build an agent; needs a running event loop. Raises :class:`~linkbell_agent.files.StateError`.
 
@@ -176,7 +177,7 @@ def build(
         remember=Intake(history, names[1:]).add,
         beside=(keeper.save_for_ever, *_page(settings, history, lambda: _facts(settings, (link, spool), context))),
     )
-    runner = Runner(PROBES, lines, (spool, link), options)
+    runner = Runner(probes, lines, (spool, link), options)
     return Agent(runner, link, keeper, lock)
 
 

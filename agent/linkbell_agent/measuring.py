@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from linkbell_agent.done_file import DoneFile
@@ -15,6 +14,7 @@ from linkbell_agent.probes.base import CheckRequest, PingRequest, Probe, ProbeCo
 from linkbell_agent.rounds import Asked, Rounds, Work
 from linkbell_agent.schedule import phase
 from linkbell_agent.schedule.slots import Kind
+from linkbell_agent.slim import dataclass
 from linkbell_wire.records import EventRecord, Record
 from linkbell_wire.words import Direction, EventName
 

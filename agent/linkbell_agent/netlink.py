@@ -4,9 +4,9 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from linkbell_agent.net import Address, Uplink
+from linkbell_agent.slim import dataclass
 
 _NETLINK_ROUTE = 0
 _NLM_F_REQUEST, _NLM_F_DUMP = 1, 0x300

@@ -2,7 +2,6 @@
 
 import socket
 import struct
-from dataclasses import dataclass
 
 from linkbell_agent.net import Address, Uplink
 from linkbell_agent.netlink import (
@@ -19,6 +18,7 @@ from linkbell_agent.netlink import (
     outgoing_index,
     route_request,
 )
+from linkbell_agent.slim import dataclass
 
 _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC = 5, 6, 7
 _RTN_UNICAST, _TABLE_MAIN = 1, 254

@@ -1,7 +1,7 @@
 """What to measure: the collector's configuration where there is one, the local settings where not. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC
 from ipaddress import ip_address
 from typing import TypeVar
@@ -14,6 +14,7 @@ from linkbell_agent.permit import IpNetwork, Permit, permit, plain
 from linkbell_agent.schedule.calendar import SchoolCalendar, find_zone, read_ranges, week_of
 from linkbell_agent.schedule.slots import Kind, Timetable
 from linkbell_agent.sections import CalendarSettings, OneOfUplinks, Settings
+from linkbell_agent.slim import dataclass
 from linkbell_agent.uplink_rules import Rules, rules_of
 from linkbell_wire.configuration import (
     AgentConfiguration,

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from linkbell_agent.memory import give_back
 from linkbell_agent.past_boots import Event
 from linkbell_agent.probes.base import ProbeContext
 from linkbell_agent.retry import Backoff
+from linkbell_agent.slim import dataclass
 from linkbell_agent.spool import Spool
 from linkbell_wire.records import EventRecord, Record
 from linkbell_wire.words import EventName

@@ -7,7 +7,7 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from linkbell_agent.netlink_routes import DefaultRoute, default_routes, way_towa
 from linkbell_agent.plan import INTERNATIONAL_HOST, Surroundings
 from linkbell_agent.route import nameservers
 from linkbell_agent.sections import OneOfUplinks
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import FailureCode
 
 FAR = Address(socket.AF_INET, INTERNATIONAL_HOST)

@@ -12,11 +12,12 @@ import pytest
 
 from linkbell_collector import redate
 from linkbell_collector.app import open_store
-from linkbell_collector.domain import AgentReport, Delivery, Directory, LiveRecord, School, Token, Wanted
+from linkbell_collector.domain import AgentReport, Delivery, Directory, LiveRecord, School, SchoolEdits, Token, Wanted
 from linkbell_collector.errors import CollectorError
 from linkbell_collector.ingest.batches import read_batch
 from linkbell_collector.live import LiveState
-from linkbell_collector.registry import Registry
+from linkbell_collector.profile import read_profile
+from linkbell_collector.registry import SCHOOLS_AT_ONCE, Registry
 from linkbell_collector.resolution import Defaults
 from linkbell_collector.secret import digest, new_token
 from linkbell_collector.settings import Settings
@@ -131,6 +132,30 @@ async def _deliver_as_new_agent(store: SqliteStore) -> None:
 def _execute(folder: Path, statement: str) -> None:
     with closing(sqlite3.connect(folder / DATABASE_NAME, isolation_level=None)) as connection:
         connection.execute(statement)
+
+
+async def test_only_schools_of_which_something_has_changed_are_made_anew(site: Site) -> None:
+    registry = site.application.registry
+    async with site.changed():
+        schools = [
+            School(f"s-{number}", region="Almaty" if number else "Abai") for number in range(SCHOOLS_AT_ONCE + 2)
+        ]
+        await site.store.edit_schools(SchoolEdits(schools), NOON_US, lambda done: None)
+    one, other = registry.school("s-0"), registry.school("s-1")
+    assert one is not None
+    async with site.changed():
+        await site.store.update_school(School("s-1", region="Almaty", provider="KT"))
+    assert registry.school("s-0") is one
+    changed = registry.school("s-1")
+    assert changed is not None
+    assert changed is not other
+    assert changed.provider == "KT"
+    async with site.changed():
+        await site.store.set_region("Almaty", read_profile({"timezone": "Asia/Almaty"}))
+    after = registry.school("s-1")
+    assert after is not None
+    assert (after.timezone, after.provider, after.download_floor_bps) == ("Asia/Almaty", "KT", 8e6)
+    assert len(registry.directory.schools) == SCHOOLS_AT_ONCE + 2
 
 
 class CountingStore(SqliteStore):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from linkbell_agent.clock import Clock
 from linkbell_agent.identity import Identity
+from linkbell_agent.net import plain_name
 from linkbell_agent.page.facts import Facts
 from linkbell_agent.route import default_gateways
 from linkbell_agent.sections import Settings
@@ -73,6 +74,6 @@ def own_address(gateway: str | None) -> str | None:
         return None
     family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.connect(socket.getaddrinfo(gateway, 9, family, socket.SOCK_DGRAM)[0][4])
+        sock.connect(socket.getaddrinfo(plain_name(gateway), 9, family, socket.SOCK_DGRAM)[0][4])
         return str(sock.getsockname()[0])
     return None

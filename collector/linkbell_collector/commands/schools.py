@@ -1,7 +1,9 @@
 """``schools``: list, add, change, show; remove those of a simulation."""
 
 import argparse
+from collections import Counter
 from dataclasses import asdict, fields, replace
+from operator import attrgetter
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -73,7 +75,8 @@ def _add_add(actions: common.Subparsers, parent: argparse.ArgumentParser) -> Non
 def run_list(parsed: argparse.Namespace) -> int:
     """Print all schools."""
     directory = common.with_store(common.effective(parsed).settings, _directory)
-    rows = [_row(school, directory) for school in sorted(directory.schools.values(), key=lambda school: school.id)]
+    agents = Counter(agent.school for agent in directory.agents.values())
+    rows = [_row(school, agents[school.id]) for school in sorted(directory.schools.values(), key=attrgetter("id"))]
     if parsed.json:
         common.print_json(rows)
     else:
@@ -93,7 +96,7 @@ def run_show(parsed: argparse.Namespace) -> int:
     if school is None:
         raise RefusedError(f"school {parsed.id} is not known", "list the schools with: schools list")
     agents = [_agent_row(agent) for agent in _agents_of(school, directory)]
-    row = {**_row(school, directory), "agents": agents}
+    row = {**_row(school, len(agents)), "agents": agents}
     holds: list[dict[str, object]] = [
         {"setting": path, "value": value, "set by": origin}
         for path, value, origin in Resolver(settings.defaults, directory.regions).origins(school)
@@ -176,8 +179,8 @@ def _agents_of(school: School, directory: Directory) -> list[Agent]:
     return [agent for agent in directory.agents.values() if agent.school == school.id]
 
 
-def _row(school: School, directory: Directory) -> dict[str, object]:
-    return {**_plain(school), "agents": len(_agents_of(school, directory))}
+def _row(school: School, agents: int) -> dict[str, object]:
+    return {**_plain(school), "agents": agents}
 
 
 def _plain(school: School) -> dict[str, object]:
