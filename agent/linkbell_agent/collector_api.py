@@ -10,15 +10,17 @@ import http.client
 import socket
 import ssl
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from linkbell_agent.classify import NetworkFailure, network_failure
 from linkbell_agent.threads import BlockingCalls
 from linkbell_wire.failures import FailureCode, Operation
 from linkbell_wire.version import __version__
+
+T = TypeVar("T")
 
 REQUEST_TIMEOUT_S = 60.0
 SOCKET_TIMEOUT_S = 20.0
@@ -37,6 +39,12 @@ class HttpReply:
 
 class CollectorApi(Protocol):
     """What the agent needs of the collector's HTTP side."""
+
+    async def ready(self) -> None:
+        """Connect, if there is no connection. Raises :class:`NetworkFailure`.
+
+        What says when it is sent is made after this: to connect may take TCP twenty seconds.
+        """
 
     async def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> HttpReply:
         """Make one request. Raises :class:`NetworkFailure` if no complete reply came."""
@@ -57,12 +65,19 @@ class HttpCollectorApi:
         self._connection: http.client.HTTPConnection | None = None
         self._tls: ssl.SSLContext | None = None
 
+    async def ready(self) -> None:
+        """Connect; see :class:`CollectorApi`."""
+        await self._in_turn(self._connect)
+
     async def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> HttpReply:
         """Make one request; see :class:`CollectorApi`. Nothing here outlives the stated timeout."""
+        return await self._in_turn(self._exchange, method, path, dict(headers), body)
+
+    async def _in_turn(self, function: Callable[..., T], *arguments: object) -> T:
         async with self._turn:
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    return await self._calls.run(self._exchange, method, path, dict(headers), body)
+                    return await self._calls.run(function, *arguments)
             except BaseException as error:
                 # Cancelled, timed out or failed half-way: what the thread still holds is no use to the next request.
                 _forget_unsent(self._connection)
@@ -81,6 +96,18 @@ class HttpCollectorApi:
             with contextlib.suppress(OSError):
                 connection.sock.shutdown(socket.SHUT_RDWR)
         connection.close()
+
+    def _connect(self) -> None:
+        connection, _ = self._connected()
+        if connection.sock is not None:
+            return
+        try:
+            connection.connect()
+        except (http.client.HTTPException, OSError) as error:
+            connection.close()
+            if self._connection is connection:
+                self._connection = None
+            raise _translate(error) from error
 
     def _exchange(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> HttpReply:
         headers["User-Agent"] = f"linkbell-agent/{__version__}"
