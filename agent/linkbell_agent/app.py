@@ -9,12 +9,12 @@ import random
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from linkbell_agent.around import device_now, looking_of, surroundings_of, trouble_of, way_of
 from linkbell_agent.clock import Clock, SystemClock
 from linkbell_agent.collector_api import HttpCollectorApi
 from linkbell_agent.configuration import ConfigurationKeeper, read_kept_configuration
@@ -29,13 +29,12 @@ from linkbell_agent.link import CollectorLink, Connected
 from linkbell_agent.measuring import Line, Probes
 from linkbell_agent.memory import share_one_arena
 from linkbell_agent.net import Uplink
-from linkbell_agent.netlink import own_networks
 from linkbell_agent.page.facts import Facts
 from linkbell_agent.page.gather import gather
 from linkbell_agent.page.listen import read_listen
 from linkbell_agent.page.server import PageServer, ServedAt
 from linkbell_agent.permit import Permit
-from linkbell_agent.plan import Plan, Surroundings, make_plan
+from linkbell_agent.plan import Plan, make_plan
 from linkbell_agent.probes.base import CheckRequest, PingRequest, ProbeContext, SpeedRequest
 from linkbell_agent.probes.dns import dns
 from linkbell_agent.probes.gateway import gateway_probe
@@ -46,23 +45,20 @@ from linkbell_agent.recent.history import History
 from linkbell_agent.recent.intake import Intake
 from linkbell_agent.recent.keeping import HistoryKeeper, load_history
 from linkbell_agent.retry import Backoff
-from linkbell_agent.route import Gateway, default_gateways, nameservers
-from linkbell_agent.route_watch import Looking
 from linkbell_agent.runner import Runner, RunnerOptions
 from linkbell_agent.sections import OneOfUplinks, Settings
 from linkbell_agent.sender import Sender
+from linkbell_agent.slim import dataclass
 from linkbell_agent.spool import IN_RAM, Limits, Spool
 from linkbell_agent.spool_file import SpoolFile
 from linkbell_wire.configuration import AgentConfiguration
 from linkbell_wire.enrolment import EnrolRequest
 from linkbell_wire.records import EventRecord, Record
-from linkbell_wire.words import EventName, Layer, UplinkRole
+from linkbell_wire.words import EventName, Layer
 
 if TYPE_CHECKING:
     from linkbell_agent.doctor.findings import Case
-    from linkbell_agent.failover import Move
     from linkbell_agent.language.speech import Speech
-    from linkbell_agent.route_watch import Details
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +96,9 @@ class AnotherAgentError(StateError):
 
 def build_context(settings: Settings, name: str | None = None) -> ProbeContext:
     """Return where probes of the uplink ``name`` (the first) run, for one-off commands as well."""
-    way = _way(settings, name)
+    way = way_of(settings, name)
     context = ProbeContext(Uplink(way.name, way.device, way.source), SystemClock())
-    return context.bound(_see(settings, way, None).binding) if settings.uplinks else context
+    return context.bound(surroundings_of(settings, way, None).binding) if settings.has_several else context
 
 
 def build_plan(
@@ -115,61 +111,9 @@ def build_plan(
 
     Routes and resolvers are read anew each time, they change under way.
     """
-    way = _way(settings, name)
-    return make_plan(settings, configuration, _see(settings, way, identity), way)
-
-
-def _way(settings: Settings, name: str | None) -> OneOfUplinks:
-    ways = settings.ways
-    return ways[0] if name is None else next(way for way in ways if way.name == name)
-
-
-def _see(settings: Settings, way: OneOfUplinks, identity: Identity | None) -> Surroundings:
-    """Return what there is around one uplink."""
+    way = way_of(settings, name)
     collector = None if identity is None else identity.collector
-    if settings.uplinks:
-        # Imported late: most boxes have one way out.
-        from linkbell_agent.ways_out import way_out
-
-        others = [other for other in settings.ways if other.name != way.name]
-        return replace(way_out(way, others).surroundings, collector=collector)
-    gateways = [gateway for gateway in default_gateways() if way.device in (None, gateway.device)]
-    return Surroundings(
-        gateway=gateways[0].address if gateways else None,
-        nameservers=nameservers(),
-        collector=collector,
-        networks=own_networks(Uplink(device=way.device or _device_of(gateways), source=way.source)),
-    )
-
-
-def _device_now(settings: Settings, name: str) -> str | None:
-    """Return the device that leads out by an uplink at the moment."""
-    way = _way(settings, name)
-    if not settings.uplinks:
-        return way.device or _device_of(default_gateways())
-    from linkbell_agent.ways_out import device_of
-
-    return device_of(way)
-
-
-def _looking(settings: Settings, plan: Callable[[str], Plan]) -> Looking | None:
-    """Return how to see which uplink carries the default route; None on a box with one."""
-    if len(settings.uplinks) < 2:
-        return None
-    from linkbell_agent.ways_out import carrying, device_of, why_left
-
-    def evidence(move: "Move") -> "Details":
-        roles = {way.name: plan(way.name).role for way in settings.ways}
-        before = None if move.before is None else _way(settings, move.before)
-        return {
-            "back": roles.get(move.now or "") is UplinkRole.PRIMARY
-            and move.before is not None
-            and roles[move.before] is UplinkRole.BACKUP,
-            "reason": "other_preferred" if before is None else why_left(before),
-            "device": None if move.now is None else device_of(_way(settings, move.now)),
-        }
-
-    return Looking([way.name for way in settings.ways], lambda: carrying(settings.ways), evidence)
+    return make_plan(settings, configuration, surroundings_of(settings, way, collector), way)
 
 
 def _lines(settings: Settings, plan: Callable[[str], Plan], clock: Clock) -> list[Line]:
@@ -177,22 +121,9 @@ def _lines(settings: Settings, plan: Callable[[str], Plan], clock: Clock) -> lis
 
     def line(way: OneOfUplinks) -> Line:
         context = ProbeContext(Uplink(way.name, way.device, way.source), clock)
-        return Line(context, lambda: plan(way.name), lambda: _trouble(settings, way))
+        return Line(context, lambda: plan(way.name), lambda: trouble_of(settings, way))
 
     return [line(way) for way in settings.ways]
-
-
-def _trouble(settings: Settings, way: OneOfUplinks) -> str | None:
-    if not settings.uplinks:
-        return None
-    from linkbell_agent.ways_out import SENTENCES, trouble_with
-
-    trouble = trouble_with(way)
-    return None if trouble is None else SENTENCES[trouble]
-
-
-def _device_of(gateways: Sequence[Gateway]) -> str | None:
-    return gateways[0].device if gateways else None
 
 
 def build(
@@ -202,6 +133,7 @@ def build(
     on_record: Callable[[Record], None] | None = None,
     clock: Clock | None = None,
     in_ram: int = IN_RAM,
+    probes: Probes = PROBES,
 ) -> Agent:
     """Build an agent; needs a running event loop. Raises :class:`~linkbell_agent.files.StateError`.
 
@@ -226,7 +158,7 @@ def build(
         context.clock,
         settings.state,
         lambda name: _plan_of(settings, link, name),
-        lambda name: _device_now(settings, name),
+        lambda name: device_now(settings, name),
         names,
     )
     link = CollectorLink(settings.state, lambda known: _connect(settings, known, spool, context, door))
@@ -241,11 +173,11 @@ def build(
         on_record=on_record,
         life=life,
         open_door=door,
-        default_route=_looking(settings, lambda name: _plan_of(settings, link, name)),
+        default_route=looking_of(settings, lambda name: _plan_of(settings, link, name)),
         remember=Intake(history, names[1:]).add,
         beside=(keeper.save_for_ever, *_page(settings, history, lambda: _facts(settings, (link, spool), context))),
     )
-    runner = Runner(PROBES, lines, (spool, link), options)
+    runner = Runner(probes, lines, (spool, link), options)
     return Agent(runner, link, keeper, lock)
 
 
@@ -413,7 +345,7 @@ def build_case(settings: Settings, speech: "Speech") -> "Case":
             identity=identity,
             identity_problem=problem,
             agent_runs=runs,
-            way=way if settings.uplinks else None,
+            way=way if settings.has_several else None,
             others=others,
         )
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from linkbell_agent import app
 from linkbell_agent.cli import EXIT_FAILURE, EXIT_RESULT, EXIT_USAGE, load_settings
 from linkbell_agent.configuration import read_kept_configuration
-from linkbell_agent.describe import describe, describe_uplink, explain, is_up, next_step
+from linkbell_agent.describe import describe_uplink, explain, is_up, next_step
 from linkbell_agent.enrolment import EnrolmentError
 from linkbell_agent.files import StateError
 from linkbell_agent.identity import Identity, read_identity
@@ -20,6 +20,7 @@ from linkbell_agent.permit import Permit
 from linkbell_agent.plan import Plan, floors_of, is_mlab
 from linkbell_agent.probes.base import CheckRequest, PingRequest, SpeedRequest
 from linkbell_agent.probes.gateway import no_gateway
+from linkbell_agent.running import say, show
 from linkbell_agent.sections import Settings
 from linkbell_agent.settings import nearest, table
 from linkbell_wire import floor, quantities
@@ -54,11 +55,11 @@ def enrol(arguments: argparse.Namespace) -> int:
     except ValidationError as error:
         return _wrong(_first_problem(error, "--"))
     if _is_readable_by_others(arguments.url):
-        _say("warning: over http:// everybody on the way can read the credential; https:// is safe", 0)
+        say("warning: over http:// everybody on the way can read the credential; https:// is safe", 0)
     try:
         done = asyncio.run(app.enrol_with(settings, arguments.url, request, again=arguments.again))
     except EnrolmentError as error:
-        return _say(str(error), EXIT_FAILURE)
+        return say(str(error), EXIT_FAILURE)
     identity = done.identity
     if arguments.json:
         status = None if done.status is None else done.status.value
@@ -79,20 +80,6 @@ def enrol(arguments: argparse.Namespace) -> int:
     return EXIT_RESULT
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """``linkbell-agent run``."""
-    settings = load_settings(arguments).settings
-    asyncio.run(_run(settings, arguments))
-    return EXIT_RESULT
-
-
-async def _run(settings: Settings, arguments: argparse.Namespace) -> None:
-    agent = app.build(settings, speed_now=arguments.speed_now, on_record=_printer(arguments, settings))
-    if agent.link.present is None:
-        _say("this box has not enrolled: results are kept here until it has. See linkbell-agent enrol --help", 0)
-    await app.run(agent)
-
-
 def probe(arguments: argparse.Namespace) -> int:
     """``linkbell-agent probe``."""
     settings = load_settings(arguments).settings
@@ -103,7 +90,7 @@ def probe(arguments: argparse.Namespace) -> int:
     if arguments.name is None and arguments.host is None:
         return _list_targets(plan, as_json=arguments.json)
     if arguments.name == GATEWAY and arguments.host is None and not _has_gateway(plan):
-        _show(no_gateway(app.build_context(settings, arguments.uplink)), as_json=arguments.json)
+        show(no_gateway(app.build_context(settings, arguments.uplink)), as_json=arguments.json)
         return EXIT_FAILURE
     try:
         target = _chosen_target(arguments, plan)
@@ -118,7 +105,7 @@ def probe(arguments: argparse.Namespace) -> int:
         record = _tell(settings, request, permit, arguments)
     else:
         record = asyncio.run(app.ping_once(settings, request, permit, arguments.uplink))
-    _show(record, as_json=arguments.json)
+    show(record, as_json=arguments.json)
     return EXIT_RESULT if isinstance(record, PingRecord) and is_up(record) else EXIT_FAILURE
 
 
@@ -147,9 +134,9 @@ def speed(arguments: argparse.Namespace) -> int:
     except UsageError as error:
         return _wrong(str(error))
     if not arguments.json:
-        _say(f"testing against {request.servers[0].url}, {2 * request.max_duration_s:.0f} seconds at most", 0)
+        say(f"testing against {request.servers[0].url}, {2 * request.max_duration_s:.0f} seconds at most", 0)
     record = asyncio.run(app.speed_once(settings, request, _permit(arguments, settings), arguments.uplink))
-    _show(record, as_json=arguments.json)
+    show(record, as_json=arguments.json)
     if isinstance(record, SpeedRecord) and not arguments.json:
         print("".join(f"       {line}\n" for line in explain(record)), end="", flush=True)
         parts = (record, record.download, record.upload)
@@ -165,7 +152,7 @@ def check(arguments: argparse.Namespace) -> int:
     except UsageError as error:
         return _wrong(str(error))
     record = asyncio.run(app.check_once(settings, request, _permit(arguments, settings), arguments.uplink))
-    _show(record, as_json=arguments.json)
+    show(record, as_json=arguments.json)
     if not arguments.json and isinstance(record, CheckRecord) and record.failure is not None:
         _advise([record.failure])
     return EXIT_RESULT if isinstance(record, CheckRecord) and record.passed is not None else EXIT_FAILURE
@@ -358,19 +345,6 @@ def _has_result(record: SpeedRecord) -> bool:
     return record.failure is None and all(result.bps is not None for result in asked)
 
 
-def _printer(arguments: argparse.Namespace, settings: Settings) -> Callable[[Record], None] | None:
-    if not (arguments.show or arguments.json):
-        return None
-    if arguments.json or len(settings.uplinks) < 2:
-        return lambda record: _show(record, as_json=arguments.json)
-    width = max(len(way.name) for way in settings.ways)
-    return lambda record: print(f"{record.uplink:<{width}}  {describe(record)}", flush=True)
-
-
-def _show(record: Record, *, as_json: bool) -> None:
-    print(record.model_dump_json() if as_json else describe(record), flush=True)
-
-
 def _advise(failures: Sequence[Failure]) -> None:
     """Print what to do next, once for each kind of failure."""
     for line in dict.fromkeys(next_step(failure) for failure in failures):
@@ -385,9 +359,4 @@ def _first_problem(error: ValidationError, prefix: str) -> str:
 
 
 def _wrong(message: str) -> int:
-    return _say(message, EXIT_USAGE)
-
-
-def _say(message: str, status: int) -> int:
-    print(f"linkbell-agent: {message}", file=sys.stderr)
-    return status
+    return say(message, EXIT_USAGE)

@@ -6,7 +6,8 @@ were, so nothing goes unsaid and nobody is flooded.
 """
 
 from collections import deque
-from dataclasses import dataclass
+
+from linkbell_agent.slim import dataclass
 
 HOLDS_S = 10.0
 MOST_AN_HOUR = 6

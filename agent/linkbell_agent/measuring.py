@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from linkbell_agent.done_file import DoneFile
 from linkbell_agent.layers.watch import LayerProbes, LayerWatch
@@ -14,6 +14,7 @@ from linkbell_agent.probes.base import CheckRequest, PingRequest, Probe, ProbeCo
 from linkbell_agent.rounds import Asked, Rounds, Work
 from linkbell_agent.schedule import phase
 from linkbell_agent.schedule.slots import Kind
+from linkbell_agent.slim import dataclass
 from linkbell_wire.records import EventRecord, Record
 from linkbell_wire.words import Direction, EventName
 
@@ -40,8 +41,7 @@ class Probes:
     """What the verdict is found with; pings alone if None."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One uplink: where its probes run, and what is planned there."""
 
     context: ProbeContext
@@ -50,8 +50,7 @@ class Line:
     """Returns, in words for the log, why nothing can be measured on it at present."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(NamedTuple):
     """What the uplinks of a box have in common."""
 
     seed: str
@@ -59,11 +58,12 @@ class Shared:
     keep: Callable[[Record], None]
     hold: Callable[[], AbstractContextManager[None]]
     """Held while a test runs, so that nothing is sent meanwhile."""
-    open_door: OpenDoor | None = None
-    carries: Callable[[str], bool | None] = lambda uplink: None
-    speed_now: bool = False
-    account_delay_s: float = ACCOUNT_DELAY_S
-    test: asyncio.Lock = field(default_factory=asyncio.Lock)
+    open_door: OpenDoor | None
+    carries: Callable[[str], bool | None]
+    """Says whether the default route leaves by an uplink; None on a box with one."""
+    speed_now: bool
+    account_delay_s: float
+    test: asyncio.Lock
     """Tests never overlap, on whatever uplinks: they share the box's processor and port."""
 
 

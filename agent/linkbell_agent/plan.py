@@ -1,7 +1,7 @@
 """What to measure: the collector's configuration where there is one, the local settings where not. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC
 from ipaddress import ip_address
 from typing import TypeVar
@@ -14,6 +14,7 @@ from linkbell_agent.permit import IpNetwork, Permit, permit, plain
 from linkbell_agent.schedule.calendar import SchoolCalendar, find_zone, read_ranges, week_of
 from linkbell_agent.schedule.slots import Kind, Timetable
 from linkbell_agent.sections import CalendarSettings, OneOfUplinks, Settings
+from linkbell_agent.slim import dataclass
 from linkbell_agent.uplink_rules import Rules, rules_of
 from linkbell_wire.configuration import (
     AgentConfiguration,
@@ -66,6 +67,8 @@ class LayerPlan:
     portal_url: str | None = None
     discovers_isp: bool = False
     quick_interval_s: float = 12.0
+    is_direct: bool = False
+    """Whether the line begins at the box, as that of a modem does: there is no router to ask."""
     asks_system: bool = True
     """Whether names are looked up the way programs do as well, which goes by the box's own routes."""
 
@@ -123,6 +126,7 @@ class Surroundings:
     collector: str | None
     networks: Sequence[str] = ()
     binding: Binding | None = None
+    is_direct: bool = False
 
 
 def make_plan(
@@ -247,6 +251,7 @@ def _layers(
         else None,
         discovers_isp=settings.default_targets and not any(target.layer is Layer.ISP for target in targets),
         quick_interval_s=settings.layers.quick_interval_s,
+        is_direct=surroundings.is_direct,
         asks_system=surroundings.binding is None,
     )
 

@@ -3,11 +3,11 @@
 import json
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 from linkbell_agent.failover import DefaultRoute, Move
 from linkbell_agent.files import StateError, read_if_there, write_whole
+from linkbell_agent.slim import dataclass
 
 log = logging.getLogger(__name__)
 

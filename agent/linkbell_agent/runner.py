@@ -5,8 +5,9 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from linkbell_agent.configuration import Outcome
 from linkbell_agent.done_file import DoneFile
@@ -17,11 +18,15 @@ from linkbell_agent.link import CollectorLink, report
 from linkbell_agent.measuring import ACCOUNT_DELAY_S, Line, Measuring, Probes, Shared
 from linkbell_agent.memory import give_back
 from linkbell_agent.past_boots import Event
+from linkbell_agent.probes.base import ProbeContext
 from linkbell_agent.retry import Backoff
-from linkbell_agent.route_watch import LOOK_S, Looking, RouteWatch
+from linkbell_agent.slim import dataclass
 from linkbell_agent.spool import Spool
 from linkbell_wire.records import EventRecord, Record
 from linkbell_wire.words import EventName
+
+if TYPE_CHECKING:
+    from linkbell_agent.route_watch import Looking, RouteWatch
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +56,18 @@ class RunnerOptions:
     """What else runs for ever, such as the page."""
     life: Life | None = None
     open_door: OpenDoor | None = None
-    default_route: Looking | None = None
+    default_route: "Looking | None" = None
     """Sees which uplink carries the default route; None on a box with one uplink, where nothing can move."""
     account_delay_s: float = ACCOUNT_DELAY_S
     rng: random.Random = field(default_factory=random.SystemRandom)
+
+
+def _watch(options: RunnerOptions, context: ProbeContext) -> "RouteWatch | None":
+    if options.default_route is None:
+        return None
+    from linkbell_agent.route_watch import RouteWatch  # most boxes have one way out, and no memory to spare
+
+    return RouteWatch(options.state, options.default_route, context.clock.monotonic)
 
 
 class Runner:
@@ -72,9 +85,7 @@ class Runner:
         self._life = options.life or Life(self._context.clock, options.state)
         self._options = options
         self._on_record = options.on_record
-        self._route: RouteWatch | None = None
-        if options.default_route is not None:
-            self._route = RouteWatch(options.state, options.default_route, self._context.clock.monotonic)
+        self._route = _watch(options, self._context)
         shared = Shared(
             seed=options.seed,
             done=DoneFile(options.state, self._context.clock.monotonic),
@@ -84,6 +95,7 @@ class Runner:
             carries=lambda uplink: None if self._route is None else self._route.carries(uplink),
             speed_now=options.speed_now,
             account_delay_s=options.account_delay_s,
+            test=asyncio.Lock(),
         )
         self._uplinks = [Measuring(probes, line, shared, is_first=line is lines[0]) for line in lines]
         self._stopped = asyncio.Event()
@@ -158,6 +170,8 @@ class Runner:
 
     async def _watch_route_for_ever(self) -> None:
         """Say when the default route moves from one uplink to another."""
+        from linkbell_agent.route_watch import LOOK_S
+
         assert self._route is not None
         contexts = {uplink.name: uplink.context for uplink in self._uplinks}
         while True:

@@ -327,6 +327,11 @@ class Settings(Section):
         return uplinks
 
     @property
+    def has_several(self) -> bool:
+        """Whether the box has more than one uplink; a list of one is the short form in more words."""
+        return len(self.uplinks) > 1
+
+    @property
     def ways(self) -> list[OneOfUplinks]:
         """The uplinks, the first of them the one for what is not of one uplink; ``uplink`` if none are listed."""
         if not self.uplinks:

@@ -10,7 +10,7 @@ import re
 import tomllib
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -25,6 +25,7 @@ from linkbell_agent.sections import (
     Settings,
     TargetSettings,
 )
+from linkbell_agent.slim import dataclass
 
 DEFAULT_FILE = Path("/etc/linkbell/agent.toml")
 ENVIRONMENT_PREFIX = "LINKBELL_AGENT_"

@@ -12,12 +12,13 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID, uuid4
 
 from linkbell_agent.clock import Clock
+from linkbell_agent.slim import dataclass
 from linkbell_agent.spool_file import SpoolDamagedError, SpoolFileError, StoredRecord
 from linkbell_agent.threads import Worker
 from linkbell_agent.turns import HISTORY_PER_LIVE, Lane, Waiting, whose_turn

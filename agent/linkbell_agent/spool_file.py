@@ -10,9 +10,10 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+
+from linkbell_agent.slim import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ that the box refuses is not run whoever asks. A backup that has a budget is not 
 a word on it from either side no full test runs there.
 """
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from linkbell_agent.budget.profiles import BudgetPlan, Wish, merge
 from linkbell_agent.sections import BudgetSettings, OneOfUplinks
@@ -13,15 +13,14 @@ from linkbell_wire.configuration import BudgetConfiguration, UplinkConfiguration
 from linkbell_wire.words import UplinkRole
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """What holds on one uplink."""
 
-    role: UplinkRole = UplinkRole.PRIMARY
-    budget: BudgetPlan = field(default_factory=BudgetPlan)
-    speed: bool = True
-    check: bool = True
-    ping_interval_s: float = 0.0
+    role: UplinkRole
+    budget: BudgetPlan
+    speed: bool
+    check: bool
+    ping_interval_s: float
 
 
 def rules_of(

@@ -7,16 +7,18 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
 from linkbell_agent import netlink
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.net import Address, Binding, Uplink, bind_to_uplink
+from linkbell_agent.netlink_routes import DefaultRoute, default_routes, way_towards
 from linkbell_agent.plan import INTERNATIONAL_HOST, Surroundings
 from linkbell_agent.route import nameservers
 from linkbell_agent.sections import OneOfUplinks
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import FailureCode
 
 FAR = Address(socket.AF_INET, INTERNATIONAL_HOST)
@@ -65,6 +67,7 @@ class WayOut:
     networks: Sequence[str]
     known: Sequence[str]
     addresses: Sequence[str] = ()
+    is_direct: bool = False
 
     @property
     def surroundings(self) -> Surroundings:
@@ -75,6 +78,7 @@ class WayOut:
             collector=None,
             networks=self.networks,
             binding=Binding(self.uplink.device, self.uplink.resolvers or ()),
+            is_direct=self.is_direct,
         )
 
 
@@ -89,7 +93,13 @@ def way_out(way: OneOfUplinks, others: Sequence[OneOfUplinks]) -> WayOut:
     # Most routers answer for names as well. One that is only supposed to is asked, and not judged by that.
     asked = known or ([] if gateway is None else [gateway])
     return WayOut(
-        replace(uplink, resolvers=tuple(asked)), device, gateway, networks, known, [one.address for one in own]
+        uplink=replace(uplink, resolvers=tuple(asked)),
+        device=device,
+        gateway=gateway,
+        networks=networks,
+        known=known,
+        addresses=[one.address for one in own],
+        is_direct=gateway is None and bool(own) and _is_direct(device),
     )
 
 
@@ -109,7 +119,7 @@ def _held_to(way: OneOfUplinks, device: str | None) -> Uplink:
     held = Uplink(way.name, device, way.source)
     if way.device is None and way.source is not None and device is not None and _denied(held) is Trouble.DENIED:
         by_rule = replace(held, device=None)
-        found = netlink.way_towards(FAR6 if ":" in way.source else FAR, by_rule)
+        found = way_towards(FAR6 if ":" in way.source else FAR, by_rule)
         if found is not None and found.device == device:
             return by_rule
     return held
@@ -143,7 +153,7 @@ def trouble_with(way: OneOfUplinks) -> Trouble | None:
         return denied
     if not _addresses_of(device):
         return Trouble.NO_ADDRESS
-    if not flags & (_IFF_POINTOPOINT | _IFF_NOARP) and _gateway(uplink, device, routed=True) is None:
+    if not _is_direct(device) and _gateway(uplink, device, routed=True) is None:
         return Trouble.NO_ROUTE
     return None
 
@@ -156,7 +166,7 @@ def carrying(ways: Sequence[OneOfUplinks]) -> str | None:
     """
     devices = {way.name: device_of(way) for way in ways}
     for target in (FAR, FAR6):
-        found = netlink.way_towards(target, Uplink())
+        found = way_towards(target, Uplink())
         here = [] if found is None else [way for way in ways if devices[way.name] == found.device]
         if len(here) > 1 and found is not None:
             here = [way for way in here if way.source == found.source]
@@ -177,9 +187,9 @@ def why_left(way: OneOfUplinks) -> str:
     return "other_preferred" if any(route.device == device for route in _main_routes()) else "route_gone"
 
 
-def _main_routes() -> list[netlink.DefaultRoute]:
+def _main_routes() -> list[DefaultRoute]:
     """Return the default routes of the main table, IPv4 before IPv6."""
-    return [route for target in (FAR, FAR6) for route in netlink.default_routes(target.family) if route.is_main]
+    return [route for target in (FAR, FAR6) for route in default_routes(target.family) if route.is_main]
 
 
 def _gateway(uplink: Uplink, device: str, *, routed: bool = False) -> str | None:
@@ -189,10 +199,10 @@ def _gateway(uplink: Uplink, device: str, *, routed: bool = False) -> str | None
     """
     is_ipv6 = uplink.source is not None and ":" in uplink.source
     targets = (FAR6,) if is_ipv6 else (FAR, FAR6) if uplink.source is None else (FAR,)
-    ways = [netlink.way_towards(target, uplink) for target in targets]
+    ways = [way_towards(target, uplink) for target in targets]
     found = next((way.gateway for way in ways if way is not None and way.gateway is not None), None)
     if found is None and not routed:
-        routes = [route for target in targets for route in netlink.default_routes(target.family)]
+        routes = [route for target in targets for route in default_routes(target.family)]
         found = next((route.gateway for route in routes if route.device == device and route.gateway), None)
     return f"{found}%{device}" if found is not None and found.startswith("fe80:") else found
 
@@ -238,6 +248,12 @@ def _denied(uplink: Uplink) -> Trouble | None:
             return Trouble.DENIED
         return Trouble.DEVICE_MISSING if code is FailureCode.UPLINK_UNAVAILABLE else Trouble.SOURCE_MISSING
     return None
+
+
+def _is_direct(device: str | None) -> bool:
+    """Say whether a device has one other end and no neighbours, as a modem's has."""
+    flags = 0 if device is None else _flags(device)
+    return bool(flags & _IFF_UP and flags & (_IFF_POINTOPOINT | _IFF_NOARP))
 
 
 def _flags(device: str) -> int:

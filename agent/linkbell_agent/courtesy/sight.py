@@ -5,10 +5,10 @@ Sources: proc_net(5) for the routes, the kernel's ip-sysctl for ``ip_forward``, 
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 from linkbell_agent.route import parse_routes
+from linkbell_agent.slim import dataclass
 
 _OWN = re.compile(r"lo|docker.*|br-[0-9a-f]{12}|veth.*|virbr.*|lxcbr.*|lxdbr.*|cni.*|flannel.*|podman.*|tap.*")
 """Devices to which a box forwards for its own guests: containers and virtual machines are no pupils."""

@@ -1,7 +1,7 @@
 """What a check finds, and what it is given."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,7 @@ from linkbell_agent.net import Uplink
 from linkbell_agent.plan import Plan
 from linkbell_agent.probes.base import PingRequest, Probe
 from linkbell_agent.sections import OneOfUplinks, Settings
+from linkbell_agent.slim import dataclass
 
 
 class Result(StrEnum):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from linkbell_agent.doctor import box, collector, network, service
 from linkbell_agent.doctor.findings import Case, Check, Finding, Result
-from linkbell_agent.doctor.uplinks import on_each
+from linkbell_agent.doctor.uplinks import beyond, on_each
 
 log = logging.getLogger(__name__)
 
@@ -20,10 +20,10 @@ CHECKS: Mapping[str, Check] = {
     "spool": service.spool,
     "icmp": box.icmp,
     "uplink": on_each(box.uplink),
-    "gateway": on_each(network.gateway),
-    "dns": on_each(network.names),
+    "gateway": on_each(beyond(network.gateway)),
+    "dns": on_each(beyond(network.names)),
     "collector": collector.collector,
-    "measurement": on_each(network.measurement),
+    "measurement": on_each(beyond(network.measurement)),
     "clock_synced": box.clock,
     "memory": box.memory,
     "extras": box.extras,

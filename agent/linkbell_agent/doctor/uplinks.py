@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from linkbell_agent.doctor.findings import Case, Check, Finding
+from linkbell_agent.doctor.findings import Case, Check, Finding, Result
 from linkbell_agent.language.speech import N_
 from linkbell_agent.sections import OneOfUplinks
 from linkbell_agent.ways_out import Trouble, carrying, device_of, trouble_with
@@ -33,6 +33,19 @@ ADVICE = {
         "Have the network settings keep a default route there, with a higher metric than that of the primary uplink."
     ),
 }
+
+
+def beyond(check: Check) -> Check:
+    """Return a check that has nothing to look at while its uplink cannot be used."""
+
+    async def if_usable(case: Case) -> Sequence[Finding]:
+        trouble = None if case.way is None else trouble_with(case.way)
+        if trouble in (None, Trouble.NO_ROUTE):
+            return await check(case)
+        said = case.speech.say("Not looked at: see what is said of its uplink.")
+        return [replace(finding, result=Result.SKIPPED, said=said, advice=None) for finding in await check(case)]
+
+    return if_usable
 
 
 def on_each(check: Check) -> Check:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from linkbell_agent.first_hop import Hop, candidates
 from linkbell_agent.layers.hop import FirstHop
@@ -18,6 +18,7 @@ from linkbell_agent.probes.dns import DnsRequest
 from linkbell_agent.probes.gateway import no_gateway
 from linkbell_agent.probes.http import HttpRequest, Sessions
 from linkbell_agent.probes.pages import Expectation
+from linkbell_agent.slim import dataclass
 from linkbell_wire.configuration import TargetConfiguration
 from linkbell_wire.records import NO_SUCH_NAME, DnsRecord, HttpRecord, PingRecord, Record, VerdictRecord
 from linkbell_wire.words import Layer, VerdictState
@@ -164,7 +165,7 @@ class LayerWatch:
         if self._hop.address is not None and plan.layers.discovers_isp and self._hop.gateway == plan.layers.gateway:
             targets.append(TargetConfiguration(name=ISP, layer=Layer.ISP, host=self._hop.address))
         probings: list[Awaitable[Record]] = []
-        if not any(target.layer is Layer.GATEWAY for target in targets):
+        if not plan.layers.is_direct and not any(target.layer is Layer.GATEWAY for target in targets):
             probings.append(_said(no_gateway(context)))
         for target in targets:
             ping = self._probes.ping if target.layer is not Layer.GATEWAY else self._probes.gateway or self._probes.ping

@@ -24,10 +24,10 @@ import math
 import statistics
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from linkbell_agent.ndt7.pauses import Pauses
 from linkbell_agent.ndt7.rules import Estimate, Sample
+from linkbell_agent.slim import dataclass
 from linkbell_wire.words import Stop
 
 GROWTH = 1.25

@@ -1,6 +1,5 @@
 """One connection of a test: bytes one way, measurements the other. It reads and writes; its owner decides."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -8,6 +7,7 @@ from pydantic import ValidationError
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.ndt7.channel import Allowance, Channel
 from linkbell_agent.ndt7.connection import Opened
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import Operation
 from linkbell_wire.ndt7.measurement import GroupInfo, Measurement, TcpInfoMessage
 from linkbell_wire.ndt7.tcp_info import TcpInfo

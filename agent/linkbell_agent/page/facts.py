@@ -1,8 +1,10 @@
 """What the page has to know besides the history, as JSON can hold it. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
+
+from linkbell_agent.slim import dataclass
 
 
 @dataclass(frozen=True, slots=True)

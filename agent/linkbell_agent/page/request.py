@@ -5,9 +5,10 @@ No I/O, and strict: whatever is unusual is refused, for nothing but browsers and
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import parse_qs
+
+from linkbell_agent.slim import dataclass
 
 MAX_HEAD_BYTES = 8192
 _REQUEST_LINE = re.compile(r"([A-Z]{1,16}) (/[!-~]{0,1000}) HTTP/1\.[01]", re.ASCII)

@@ -11,7 +11,6 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from linkbell_agent.page.facts import Facts
 from linkbell_agent.page.guard import Network, is_near, is_own_name
 from linkbell_agent.page.request import MAX_HEAD_BYTES, RefusedError, Request, parse_request, reply_head
 from linkbell_agent.recent.history import History
+from linkbell_agent.slim import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ Times are seconds since 1970 here; :meth:`View.local` turns one into the school'
 
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from itertools import pairwise
 from typing import Any
@@ -15,6 +15,7 @@ from linkbell_agent.page.facts import Facts
 from linkbell_agent.recent.history import History
 from linkbell_agent.recent.minutes import WIDTH
 from linkbell_agent.recent.stretch import Stretch, Track
+from linkbell_agent.slim import dataclass
 
 DAY_S = 86_400.0
 WEEK_S = 7 * DAY_S

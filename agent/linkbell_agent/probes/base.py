@@ -1,13 +1,14 @@
 """The one signature all probes share, and what they are given."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TypedDict, TypeVar
 
 from linkbell_agent.clock import Clock
 from linkbell_agent.net import Binding, Uplink
 from linkbell_agent.permit import Permit
+from linkbell_agent.slim import dataclass
 from linkbell_wire import floor
 from linkbell_wire.configuration import SpeedServer, TargetConfiguration
 from linkbell_wire.records import Record

@@ -10,7 +10,6 @@ import secrets
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from linkbell_agent import net
 from linkbell_agent.classify import NetworkFailure, network_failure
@@ -19,6 +18,7 @@ from linkbell_agent.permit import Permit, is_public, plain
 from linkbell_agent.probes import dns_message
 from linkbell_agent.probes.base import ProbeContext
 from linkbell_agent.probes.dns_message import Answer, MessageError, RecordType
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.records import DnsRecord
 

@@ -9,6 +9,7 @@ import zlib
 from typing import Any
 
 from linkbell_agent.recent.stretch import Event, Stretch, Verdict
+from linkbell_agent.squeeze import squeeze
 
 FORMAT = 1
 AHEAD_S = 60.0
@@ -89,7 +90,7 @@ class History:
 
     def packed(self) -> bytes:
         """Return all of it as a file holds it: JSON, compressed."""
-        return zlib.compress(json.dumps(self.state(), separators=(",", ":")).encode(), level=6)
+        return squeeze(json.dumps(self.state(), separators=(",", ":")).encode())
 
     @classmethod
     def unpacked(cls, content: bytes, boot_id: str) -> "History":

@@ -1,13 +1,13 @@
 """A status document as lines for a terminal. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from linkbell_agent.language import terms
 from linkbell_agent.language.quantities import Quantities
 from linkbell_agent.language.speech import Speech
+from linkbell_agent.slim import dataclass
 from linkbell_agent.status.source import Origin
 
 CHART = 48

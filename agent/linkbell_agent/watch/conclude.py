@@ -1,9 +1,9 @@
 """From what was seen during one direction to what its result says of it. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from linkbell_agent.ndt7.held_back import HeldBack
+from linkbell_agent.slim import dataclass
 from linkbell_agent.watch import latency, traffic
 from linkbell_agent.watch.carried import carried_bytes
 from linkbell_agent.watch.latency import Probe, RoundTrips, Window

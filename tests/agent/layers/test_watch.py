@@ -294,6 +294,25 @@ async def test_a_box_without_a_gateway_says_so_and_it_is_the_schools_fault(bench
     assert any(isinstance(one, PingRecord) and one.host == "default-route" for one in bench.kept)
 
 
+async def test_a_line_that_begins_at_the_box_has_no_router_to_blame(bench: Bench) -> None:
+    """Such as a modem's: without an answer from beyond, it is the provider's."""
+    bench.network.failing = {"isp", "international", "dns", "platform", "collector"}
+    layers = replace(PLAN.layers, gateway=None, is_direct=True)
+    assert await bench.rounds(2, targets=(FAR,), layers=layers) is VerdictState.ISP_DOWN
+    assert not any(isinstance(one, PingRecord) and one.layer is Layer.GATEWAY for one in bench.kept)
+
+
+@pytest.mark.parametrize("carries", [True, False, None])
+async def test_a_verdict_says_whether_the_default_route_leaves_by_its_uplink(carries: bool | None) -> None:
+    clock, kept = ToldClock(), list[Record]()
+    network = Network(clock)
+    context = ProbeContext(Uplink("4g"), clock)
+    watch = LayerWatch(LayerProbes(network.ping), context, kept.append, lambda: carries)
+    await watch.round(PLAN)
+    (verdict,) = [record for record in kept if isinstance(record, VerdictRecord)]
+    assert (verdict.uplink, verdict.carries) == ("4g", carries)
+
+
 async def test_pings_alone_make_a_verdict_too() -> None:
     clock = ToldClock()
     network = Network(clock)

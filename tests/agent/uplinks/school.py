@@ -27,7 +27,7 @@ ROUTERS = {"fibre": f"{FIBRE}.1", "mobile": f"{MOBILE}.1"}
 SOURCES = {"fibre": f"{FIBRE}.2", "mobile": f"{MOBILE}.2"}
 METRICS = {"fibre": "100", "mobile": "600"}
 RATES = {"fibre": "50mbit", "mobile": "20mbit"}
-SERVER = f"ws://{COLLECTOR}:8471"
+SERVER = "ws://collector.example.kz:8471"
 
 UPLINKS = """
 [[uplinks]]
@@ -191,7 +191,7 @@ def school(folder: Path) -> Iterator[School]:
         for address in (DOMESTIC, INTERNATIONAL, NAME_SERVER, COLLECTOR, PLATFORM, CHECK):
             world.run("ip", "address", "add", f"{address}/32", "dev", "lo")
         stack.enter_context(_resolver_of(box))
-        serve = (sys.executable, "-m", "tests.agent.layers.servers", str(made.manners), "world")
+        serve = (sys.executable, "-m", "tests.agent.layers.servers", str(made.manners), "names", "pages")
         stack.enter_context(world.service(serve, "ready"))
         measure = (sys.executable, "-m", "linkbell_collector.cli", "measure", "--listen", f"{COLLECTOR}:8471")
         stack.enter_context(world.service([*measure, "--max-tests-per-address", "0"], "listening on", quiet=True))
