@@ -248,7 +248,8 @@ async def test_a_request_that_was_given_up_does_not_arrive_later() -> None:
         ended.set()
 
     async with serving(collector) as url:
-        api = HttpCollectorApi(url, timeout_s=6.0)
+        api = HttpCollectorApi(url, timeout_s=2.0)
+        await api.ready()
         with pytest.raises(NetworkFailure):
             await api.request("POST", "/x", {}, random.Random(1).randbytes(12_000_000))
         given_up.set()
