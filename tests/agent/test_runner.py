@@ -129,6 +129,9 @@ def connect(identity: Identity, spool: Spool, collector: ToldCollector | None, c
 class Answering(ToldCollector):
     """Settles every batch and names a configuration that it never gives."""
 
+    async def ready(self) -> None:
+        pass
+
     async def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> HttpReply:
         self.answers.append(settle_all if method == "POST" else reply(500))
         return await super().request(method, path, headers, body)
@@ -303,6 +306,9 @@ async def test_a_configuration_that_cannot_be_had_is_not_asked_for_in_a_rush(tmp
 
 async def test_a_fault_in_the_last_report_keeps_everything(tmp_path: Path) -> None:
     class Faulty(ToldCollector):
+        async def ready(self) -> None:
+            pass
+
         async def request(self, *arguments: object, **more: object) -> HttpReply:
             raise ZeroDivisionError
 
