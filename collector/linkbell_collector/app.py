@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from linkbell_collector import folder_clock
 from linkbell_collector.clock import Clock, SystemClock
 from linkbell_collector.errors import RefusedError
 from linkbell_collector.folder_lock import FolderLock
@@ -46,7 +47,7 @@ async def open_store(settings: Settings, clock: Clock) -> SqliteStore:
 
 def build(settings: Settings, *, clock: Clock | None = None) -> "Application":
     """Return the collector, not yet started."""
-    return Application(settings, clock or SystemClock())
+    return Application(settings, clock or folder_clock.clock_of(settings.data, SystemClock()))
 
 
 class Application:
@@ -93,6 +94,7 @@ class Application:
         keep_s = max(settings.lifetimes.reading_ttl_s, settings.speed_ttl_s)
         registry = Registry(store, live, clock, settings.defaults, keep_s)
         await registry.load()
+        folder_clock.refuse_real_schools(clock, registry.directory)
         self._registry = registry
         watcher = asyncio.create_task(registry.watch(), name="registry-watch")
         self._stack.push_async_callback(_cancel, watcher)

@@ -55,6 +55,7 @@ class School:
     contract_download_bps: float | None = None
     contract_upload_bps: float | None = None
     wishes: Wishes = NO_WISHES
+    simulated: bool = False
 
     @property
     def title(self) -> str:
@@ -162,6 +163,15 @@ class Settled:
     new: Sequence[DatedRecord]
     duplicate: int
     account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How much of the simulated is gone: schools, agents and records."""
+
+    schools: int
+    agents: int
+    records: int
 
 
 @dataclass(frozen=True, slots=True)

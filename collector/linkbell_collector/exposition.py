@@ -65,7 +65,7 @@ _UPLINK = ("school", "uplink")
 _TARGET = ("school", "uplink", "target")
 _DIRECTION = ("school", "uplink", "direction")
 _AGENT = ("school", "agent")
-_INFO = ("school", "name", "region", "district", "provider", "technology", "latitude", "longitude")
+_INFO = ("school", "name", "region", "district", "provider", "technology", "latitude", "longitude", "simulated")
 
 FAMILIES = (
     Family(

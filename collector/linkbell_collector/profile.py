@@ -104,11 +104,24 @@ def read_profile(content: object) -> Profile:
     try:
         return Profile.model_validate_json(json.dumps(plain))
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        path = ".".join(
-            str(part) for part in problem["loc"] if not str(part).startswith(("literal[", "function-", "constrained-"))
-        )
-        raise ProfileError(path, problem["msg"].removeprefix("Value error, ")) from error
+        raise _in_words(error) from error
+
+
+_WRITTEN_LIKE = {
+    "portal_url": "write collector, or an address such as http://example.org/generate_204",
+    "url": "write an address such as https://example.org/page",
+    "host": "write a host name or an address, such as example.org or 192.0.2.1",
+    "name": "write letters, digits and _ . : - without spaces, at most 64, beginning with a letter or digit",
+}
+
+
+def _in_words(error: ValidationError) -> ProfileError:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    path = [str(part) for part in problem["loc"] if isinstance(part, int) or str(part).isidentifier()]
+    last = path[-1] if path else ""
+    if last in _WRITTEN_LIKE and problem["type"] in ("string_pattern_mismatch", "literal_error"):
+        return ProfileError(".".join(path), _WRITTEN_LIKE[last])
+    return ProfileError(".".join(path), problem["msg"].removeprefix("Value error, "))
 
 
 def _plain(content: Mapping[str, object], model: type[BaseModel], path: str) -> dict[str, object]:

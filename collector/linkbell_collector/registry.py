@@ -17,6 +17,7 @@ from linkbell_collector.store.interface import Store
 log = logging.getLogger(__name__)
 POLL_INTERVAL_S = 1.0
 EXPIRE_INTERVAL_S = 600.0
+SCHOOLS_AT_ONCE = 500
 
 
 class Registry:
@@ -28,10 +29,13 @@ class Registry:
         self._clock = clock
         self._defaults = defaults
         self._keep_us = round(keep_s * 1e6)
+        self._read = Directory()
         self._directory = Directory()
         self._shown: dict[str, frozenset[int]] = {}
         self._complete: dict[str, frozenset[int]] = {}
         self._stale = False
+        self._asked = 0
+        self._answered = 0
         self._tidied_s = clock.monotonic_s()
         self._seen_changes = -1
         self._lock = asyncio.Lock()
@@ -82,22 +86,42 @@ class Registry:
             await self._refreshed.wait_for(lambda: self.generation > generation)
 
     async def refresh(self) -> None:
-        """Read the directory anew, and rebuild live state where the agents that are shown have changed."""
+        """Read the directory anew, and rebuild live state where the agents that are shown have changed.
+
+        Whoever asks while another reads waits for one more reading, together with all others who do.
+        """
+        self._asked += 1
+        mine = self._asked
         async with self._lock:
+            if self._answered >= mine and not self._stale:
+                return
+            answering = self._asked
             self._stale = True
             read = await self._store.directory()
-            resolver = Resolver(self._defaults, read.regions)
-            schools = {school.id: resolver.resolve(school) for school in read.schools.values()}
-            self._directory = Directory(schools, read.agents, read.regions)
+            schools = await self._resolved(read)
+            self._read, self._directory = read, Directory(schools, read.agents, read.regions)
             self._live.set_schools(school for school in schools.values() if school.approved)
             # Before the rebuild: what an agent sends while it runs must not be missed.
             before, self._shown = self._shown, _shown(self._directory)
             self._forget_those_who_lost_agents(before)
             await self._rebuild()
             self._stale = False
+            self._answered = answering
             self.generation += 1
         async with self._refreshed:
             self._refreshed.notify_all()
+
+    async def _resolved(self, read: Directory) -> dict[str, School]:
+        """Return the schools with their defaults; those of which nothing has changed as they were."""
+        before = self._read.schools if read.regions == self._read.regions else {}
+        resolver = Resolver(self._defaults, read.regions)
+        schools: dict[str, School] = {}
+        for number, school in enumerate(read.schools.values(), 1):
+            is_known = before.get(school.id) == school
+            schools[school.id] = self._directory.schools[school.id] if is_known else resolver.resolve(school)
+            if number % SCHOOLS_AT_ONCE == 0:
+                await asyncio.sleep(0)  # batches of agents come in between
+        return schools
 
     async def watch(self) -> None:
         """Follow what other processes write, and tidy up, until cancelled."""

@@ -92,6 +92,8 @@ BAD_SETTINGS = {
     "[budget]\nbytes_per_month = '1k'": "budget.bytes_per_month: Input should be greater than",
     "platforms = [{name = 'a', url = 'https://a/'}, {name = 'a', url = 'https://b/'}]": "names must be unique",
     "uplinks = [{name = 'a'}, {name = 'a'}]": "uplink names must be unique",
+    "[[targets]]\nname = 'a b'\nlayer = 'isp'\nhost = 'h'": "targets.0.name: write letters, digits",
+    "[[platforms]]\nname = 'a'\nurl = 'b'": "platforms.0.url: write an address such as",
     "[[uplinks]]\nname = 'a'\nbudjet = {}": "uplinks.0.budjet: there is no such setting; did you mean budget?",
     "???": "is neither TOML nor JSON",
 }

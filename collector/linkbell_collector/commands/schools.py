@@ -1,7 +1,9 @@
-"""``schools``: list, add, change, show."""
+"""``schools``: list, add, change, show; remove those of a simulation."""
 
 import argparse
-from dataclasses import fields, replace
+from collections import Counter
+from dataclasses import asdict, fields, replace
+from operator import attrgetter
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -13,6 +15,7 @@ from linkbell_collector.domain import Agent, Directory, School
 from linkbell_collector.errors import RefusedError, UsageError
 from linkbell_collector.profile import DESCRIBING, as_json
 from linkbell_collector.resolution import Resolver, own_profile, with_profile
+from linkbell_collector.simulate import removal
 from linkbell_collector.store.interface import Store
 from linkbell_wire.fields import Name, Text
 
@@ -24,6 +27,7 @@ Examples:
   linkbell-collector schools import schools.csv
   linkbell-collector schools list
   linkbell-collector schools show s-100 --json
+  linkbell-collector schools remove --simulated       all of a simulation, with their records
 """
 _TEXTS = ("name", "region", "district", "technology", "giga_id")
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
@@ -32,7 +36,9 @@ _TEXT: TypeAdapter[str] = TypeAdapter(Text)
 
 def add_to(subparsers: common.Subparsers, parent: argparse.ArgumentParser) -> None:
     """Add the commands."""
-    parser = common.add_command(subparsers, "schools", "list, add, change or show schools", _EPILOG)
+    parser = common.add_command(
+        subparsers, "schools", "list, add, change or show schools, remove simulated ones", _EPILOG
+    )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = common.add_command(actions, "list", "list all schools", _EPILOG, [parent])
     common.add_json(listing)
@@ -43,6 +49,10 @@ def add_to(subparsers: common.Subparsers, parent: argparse.ArgumentParser) -> No
     show.set_defaults(run=run_show)
     _add_add(actions, parent)
     schools_import.add_to(actions, parent)
+    remove = common.add_command(actions, "remove", "remove simulated schools with their records", _EPILOG, [parent])
+    remove.add_argument("--simulated", action="store_true", required=True, help="all of them; real schools stay")
+    common.add_json(remove)
+    remove.set_defaults(run=run_remove)
 
 
 def _add_add(actions: common.Subparsers, parent: argparse.ArgumentParser) -> None:
@@ -65,12 +75,13 @@ def _add_add(actions: common.Subparsers, parent: argparse.ArgumentParser) -> Non
 def run_list(parsed: argparse.Namespace) -> int:
     """Print all schools."""
     directory = common.with_store(common.effective(parsed).settings, _directory)
-    rows = [_row(school, directory) for school in sorted(directory.schools.values(), key=lambda school: school.id)]
+    agents = Counter(agent.school for agent in directory.agents.values())
+    rows = [_row(school, agents[school.id]) for school in sorted(directory.schools.values(), key=attrgetter("id"))]
     if parsed.json:
         common.print_json(rows)
     else:
         common.print_table(
-            ("id", "name", "region", "approved", "agents"),
+            ("id", "name", "region", "approved", "simulated", "agents"),
             rows,
             "no schools yet; make a token: tokens create --school ID",
         )
@@ -85,7 +96,7 @@ def run_show(parsed: argparse.Namespace) -> int:
     if school is None:
         raise RefusedError(f"school {parsed.id} is not known", "list the schools with: schools list")
     agents = [_agent_row(agent) for agent in _agents_of(school, directory)]
-    row = {**_row(school, directory), "agents": agents}
+    row = {**_row(school, len(agents)), "agents": agents}
     holds: list[dict[str, object]] = [
         {"setting": path, "value": value, "set by": origin}
         for path, value, origin in Resolver(settings.defaults, directory.regions).origins(school)
@@ -125,6 +136,17 @@ def run_add(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def run_remove(parsed: argparse.Namespace) -> int:
+    """Remove all simulated schools."""
+    settings = common.effective(parsed).settings
+    removed = common.with_store(settings, lambda store: removal.remove(store, settings.data))
+    if parsed.json:
+        common.print_json(asdict(removed))
+    else:
+        print(f"removed {removed.schools} simulated schools, {removed.agents} agents and {removed.records} records")
+    return 0
+
+
 def _changes(parsed: argparse.Namespace) -> dict[str, Any]:
     common.checked("ID", _NAME, parsed.id, common.A_NAME)
     changes: dict[str, Any] = {}
@@ -157,8 +179,8 @@ def _agents_of(school: School, directory: Directory) -> list[Agent]:
     return [agent for agent in directory.agents.values() if agent.school == school.id]
 
 
-def _row(school: School, directory: Directory) -> dict[str, object]:
-    return {**_plain(school), "agents": len(_agents_of(school, directory))}
+def _row(school: School, agents: int) -> dict[str, object]:
+    return {**_plain(school), "agents": agents}
 
 
 def _plain(school: School) -> dict[str, object]:

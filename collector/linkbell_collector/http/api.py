@@ -16,6 +16,7 @@ from linkbell_collector.errors import CollectorError
 from linkbell_collector.http.requests import BodyLimits, authenticate, read_json_body
 from linkbell_collector.ingest.batches import describe
 from linkbell_collector.ingest.service import Ingest
+from linkbell_collector.profile import COLLECTORS_OWN
 from linkbell_collector.registry import Registry
 from linkbell_collector.secret import digest, new_credential
 from linkbell_collector.settings import Settings
@@ -32,7 +33,7 @@ _HOST_NAME = re.compile(r"^[A-Za-z0-9.:-]{1,253}$")
 
 
 _Reached = tuple[str, str, bool]
-"""School, the host under which its agent reached us, and whether it did so in the clear."""
+"""School, the host under which its agent reached us, and whether our own page is its portal check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +126,30 @@ class AgentApi:
 
     def _configuration_of(self, request: web.Request, agent: Agent) -> tuple[str, str]:
         """Return the configuration of an agent as JSON, and its ETag."""
-        measurement_url = self._services.settings.measurement_url or _measurement_url(request.host)
-        portal_url = f"http://{request.host}/generate_204" if reached_in_the_clear(request) else None
         school = self._services.registry.school(agent.school)
+        measurement_url = self._services.settings.measurement_url or _measurement_url(request.host)
+        portal_url = f"http://{request.host}/generate_204" if _is_own_portal_check(request, school) else None
         text = agent_configuration(school, measurement_url, portal_url).model_dump_json()
         return text, f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
 
     def _etag_of(self, request: web.Request, agent: Agent) -> str:
         """Return the ETag of an agent's configuration, made anew only where its school has changed."""
         school = self._services.registry.school(agent.school)
-        reached = (agent.school, request.host, reached_in_the_clear(request))
-        known = self._tags.get(reached)
-        if known is None or known[0] != school:
+        reached = (agent.school, request.host, _is_own_portal_check(request, school))
+        known_school, etag = self._tags.get(reached, (None, None))
+        if etag is not None and known_school is school:
+            return etag
+        if etag is None or known_school != school:
             if len(self._tags) >= MAX_TAGS:
                 self._tags.clear()
-            known = self._tags[reached] = (school, self._configuration_of(request, agent)[1])
-        return known[1]
+            etag = self._configuration_of(request, agent)[1]
+        self._tags[reached] = (school, etag)
+        return etag
+
+
+def _is_own_portal_check(request: web.Request, school: School | None) -> bool:
+    wished = school is not None and school.wishes.portal_url == COLLECTORS_OWN
+    return wished and reached_in_the_clear(request)
 
 
 def reached_in_the_clear(request: web.Request) -> bool:

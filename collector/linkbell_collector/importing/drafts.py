@@ -1,5 +1,6 @@
 """Rows to what they say of their schools, each row by itself. Pure."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,6 +12,7 @@ from linkbell_collector.importing.table import Row
 from linkbell_collector.profile import NO_WISHES, ProfileError, Wishes, read_profile, wishes_of
 
 NULL_ISLAND = (0.0, 0.0)
+_LOST = re.compile(r"\?\w")
 EVERY = 1000
 """Rows from one report of progress to the next."""
 
@@ -81,6 +83,7 @@ def _read(row: Row, layout: Layout, notes: list[Remark]) -> Draft:
         raise ValueError(f"{layout.id.name} is empty: the school has no id")
     found = dict(_values(row, layout))
     _check_place(found, row, notes)
+    _check_letters(found, row, notes)
     values = {name: value for name, value in found.items() if "." not in name}
     told = tuple((name, tuple(held) if isinstance(held, list) else held) for name, held in found.items() if "." in name)
     return Draft(row.line, _named(layout.id, id_text), values, _wishes(told) if told else NO_WISHES)
@@ -117,6 +120,16 @@ def _check_place(values: dict[str, Any], row: Row, notes: list[Remark]) -> None:
         notes.append(Remark(row.line, "0, 0 is the place of no school and is left out"))
     elif (problem := places.problem_of(place)) is not None:
         raise ValueError(problem)
+
+
+def _check_letters(values: Mapping[str, Any], row: Row, notes: list[Remark]) -> None:
+    """Say where letters were lost before: a spreadsheet that saves as Windows-1251 writes ``?`` for Ә, Ғ, Қ, Ң, Ү."""
+    for name in ("name", "region", "district"):
+        text = values.get(name, "")
+        if "?" in text and _LOST.search(text):
+            why = "letters were lost when the file was saved, save it as UTF-8"
+            notes.append(Remark(row.line, f"{name} {text!r} has question marks within words: {why}"))
+            return
 
 
 @lru_cache(1024)

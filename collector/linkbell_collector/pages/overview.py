@@ -71,6 +71,7 @@ class Row:
     reported_ago: str
     reported_at: str
     versions: str
+    simulated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,8 @@ class Overview:
     query: str
     pending: int
     now: str
+    simulated: int
+    """How many of the schools are simulated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ def overview(snapshot: Snapshot, horizon: Horizon, question: Question) -> Overvi
         query=question.query,
         pending=question.pending,
         now=exact(horizon.now_us),
+        simulated=sum(row.simulated for row in rows),
     )
 
 
@@ -190,6 +194,7 @@ def _row(live: SchoolLive, slots: _Slots, horizon: Horizon) -> Row:
         reported_ago=ago(live.last_report_us, horizon.now_us) if reported else "never",
         reported_at=exact(live.last_report_us) if reported else "",
         versions=", ".join(sorted({agent.version for agent in live.agents.values()})),
+        simulated=school.simulated,
     )
 
 

@@ -9,6 +9,7 @@ from linkbell_collector.domain import (
     Directory,
     Enrolled,
     LiveRecord,
+    Removed,
     School,
     SchoolEdits,
     Settled,
@@ -56,6 +57,15 @@ class Store(Sink, Protocol):
 
     async def update_school(self, school: School) -> None:
         """Replace what is known of a school. Raises ``RefusedError`` if it is not known."""
+
+    async def add_schools(self, schools: Sequence[School], now_us: int) -> None:
+        """Add schools, or replace what is known of them, all or none."""
+
+    async def revoke_simulated(self) -> int:
+        """Refuse the agents of simulated schools from now on. Return how many schools there are."""
+
+    async def remove_simulated(self) -> Removed:
+        """Remove simulated schools with their agents and records, in pieces that hold nobody up for long."""
 
     async def edit_schools(self, edits: SchoolEdits, now_us: int, progress: Callable[[int], None]) -> None:
         """Add and change many schools, all or none; of a changed one only the fields that are named.

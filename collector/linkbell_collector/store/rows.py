@@ -184,7 +184,8 @@ def enrol(connection: sa.Connection, request: EnrolRequest, credential_hash: byt
         )
         return Enrolled(grant.again, school_created=False)
     if grant.create_school:
-        insert_school(connection, School(grant.school, region=token.region, approved=False), now_us)
+        school = School(grant.school, region=token.region, approved=False, simulated=bool(request.simulated))
+        insert_school(connection, school, now_us)
     connection.execute(tokens.update().where(tokens.c.id == token.id).values(used=tokens.c.used + 1))
     keys = (token.id, credential_hash)
     if grant.renewed is not None:
@@ -259,7 +260,8 @@ def _school(row: sa.Row[tuple[object, ...]]) -> School:
     values = dict(row._mapping)
     del values["created_us"]
     wishes = _settings(values["wishes"], NO_WISHES)
-    return School(**{**values, "approved": bool(values["approved"]), "wishes": wishes})
+    flags = {name: bool(values[name]) for name in ("approved", "simulated")}
+    return School(**{**values, **flags, "wishes": wishes})
 
 
 def _settings(text: str | None, nothing: W) -> W:
@@ -280,7 +282,7 @@ def _school_values(school: School) -> dict[str, object]:
     columns = [column.name for column in schools.c if column.name != "created_us"]
     wishes = None if school.wishes == NO_WISHES else as_text(school.wishes)
     values = {name: getattr(school, name) for name in columns}
-    return {**values, "approved": int(school.approved), "wishes": wishes}
+    return {**values, "approved": int(school.approved), "simulated": int(school.simulated), "wishes": wishes}
 
 
 def _agent(row: sa.Row[tuple[object, ...]]) -> Agent:

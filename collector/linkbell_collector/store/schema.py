@@ -6,7 +6,7 @@ The tables are made by the migrations; a test holds the two together.
 
 import sqlalchemy as sa
 
-HEAD = "0003"
+HEAD = "0020"
 """Newest migration; a test compares it with the folder of migrations."""
 
 metadata = sa.MetaData()
@@ -35,6 +35,7 @@ schools = sa.Table(
     sa.Column("contract_download_bps", sa.REAL),
     sa.Column("contract_upload_bps", sa.REAL),
     sa.Column("wishes", sa.Text),
+    sa.Column("simulated", sa.Integer, nullable=False, server_default="0"),
     sqlite_strict=True,
 )
 

@@ -209,6 +209,14 @@ def test_zeros_are_no_place_and_the_rest_of_the_row_is_taken() -> None:
     assert "0, 0 is the place of no school" in drafts.notes[0].text
 
 
+def test_letters_that_a_spreadsheet_lost_are_pointed_at() -> None:
+    lost = KAZAKH.encode("windows-1251", "replace").decode("windows-1251")
+    drafts = drafts_of(lost + "2;Кто там?\n")
+    assert [remark.line for remark in drafts.notes] == [2]
+    assert "letters were lost when the file was saved, save it as UTF-8" in drafts.notes[0].text
+    assert len(drafts.usable) == 2
+
+
 CITIES = [
     *((43.24, 76.89), (51.13, 71.43), (42.32, 69.59), (49.81, 73.09), (50.28, 57.17)),
     *((44.85, 65.5), (47.1, 51.9), (53.2, 63.6), (54.87, 69.15), (49.95, 82.6)),
