@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick check format catalogues bench-ndt7 bench-ingest bench-agent bench-accuracy bench-check bench-survival bench-outage bench-short constraints clean
+.PHONY: help run simulate test test-quick check format catalogues bench-ndt7 bench-ingest bench-simulate bench-agent bench-accuracy bench-check bench-faults bench-survival bench-outage bench-import bench-short constraints clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,6 +21,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 run: $(STAMP) ## start collector, measurement server and one agent on this machine; Ctrl-C ends them
 	@$(BIN)/python -m tools.run_local $(ARGS)
+
+simulate: $(STAMP) ## start a collector with 447 schools that do not exist, and a day of their history
+	@$(BIN)/linkbell-collector simulate --data var/simulation --serve 127.0.0.1:8470 --days 1 $(ARGS)
 
 test: $(STAMP) ## install what the tests need and run all of them
 	@$(BIN)/python -m tools.test_needs
@@ -44,7 +47,10 @@ bench-ndt7: $(STAMP) ## speed of our ndt7 client against our server on loopback
 bench-ingest: $(STAMP) ## records a second that one collector makes durable
 	@$(BIN)/python -m benchmarks.ingest $(ARGS)
 
-bench-agent: $(STAMP) ## memory of a running agent (ten minutes)
+bench-simulate: $(STAMP) ## records a second that the simulation can generate
+	@$(BIN)/python -m benchmarks.simulate $(ARGS)
+
+bench-agent: $(STAMP) ## what an agent costs its box, each number beside its mark (root; an hour and a half, --only picks parts)
 	@$(BIN)/python -m benchmarks.agent $(ARGS)
 
 bench-accuracy: $(STAMP) ## error and cost of four ways of measuring, on every line (root; about an hour)
@@ -56,21 +62,31 @@ bench-check: $(STAMP) ## how often the floor check is right, and at what cost (n
 	@$(BIN)/python -m tools.test_needs
 	@$(BIN)/python -m benchmarks.check $(ARGS)
 
+bench-faults: $(STAMP) ## every fault of the matrix ten times: is the verdict right within 90 s? (needs root; fifty minutes)
+	@$(BIN)/python -m tools.test_needs
+	@$(BIN)/python -m benchmarks.faults $(ARGS)
+
 bench-survival: $(STAMP) ## kill an agent two hundred times: nothing kept is lost or doubled (twenty minutes)
 	@$(BIN)/python -m benchmarks.survival $(ARGS)
 
 bench-outage: $(STAMP) ## thirty days without a line, then how soon the present arrives and how long the history takes
 	@$(BIN)/python -m benchmarks.outage $(ARGS)
 
+bench-import: $(STAMP) ## a hundred thousand schools from a file
+	@$(BIN)/python -m benchmarks.school_import $(ARGS)
+
 bench-short: $(STAMP) ## a short form of each benchmark, so that none of them rots
 	@$(BIN)/python -m tools.test_needs
 	@$(BIN)/python -m benchmarks.ndt7 --short
 	@$(BIN)/python -m benchmarks.ingest --short
+	@$(BIN)/python -m benchmarks.simulate --short
 	@$(BIN)/python -m benchmarks.agent --short
 	@$(BIN)/python -m benchmarks.accuracy --short
 	@$(BIN)/python -m benchmarks.check --short
+	@$(BIN)/python -m benchmarks.faults --short
 	@$(BIN)/python -m benchmarks.survival --short
 	@$(BIN)/python -m benchmarks.outage --short
+	@$(BIN)/python -m benchmarks.school_import --short
 
 catalogues: $(STAMP) ## bring the agent's messages into the catalogues of all languages, and compile them
 	@$(BIN)/python -m tools.catalogues

@@ -103,6 +103,8 @@ class Findings:
     kills: int = 0
     unreported: list[float] = field(default_factory=list)
     still_waiting: int = 0
+    lost: int = 0
+    untold: int = 0
 
     def faults(self) -> list[str]:
         """Return each broken promise in a sentence."""
@@ -111,6 +113,7 @@ class Findings:
             (not self.doubled, f"{self.doubled} records are at the collector twice"),
             (self.counted == self.gaps, f"the collector counts {self.counted} lost records; the gaps are {self.gaps}"),
             (not self.unreported, f"{len(self.unreported)} of {self.kills} kills were never reported"),
+            (not self.untold, f"{self.untold} of {self.lost} lost records were made when no start tells of a gap"),
             (not self.still_waiting, f"{self.still_waiting} records still wait"),
         ]
         return [sentence for holds, sentence in promises if not holds]
@@ -218,13 +221,17 @@ class Survival:
         self.findings.counted = self._counted_lost()
         bodies = _rows(self._database, "SELECT body FROM records")
         # Two measurements of one target never end in the same millisecond.
-        contents = Counter(
-            (body["kind"], body.get("target"), body.get("event"), body["boottime_s"], body["seq"]) for body in bodies
-        )
+        contents = Counter(_content(body) for body in bodies)
         self.findings.doubled = sum(count - 1 for count in contents.values())
         said = {body["details"].get("last_seen_boottime_s") for body in bodies if body.get("event") == "start"}
         self.findings.kills = len(self._last_seen)
         self.findings.unreported = sorted(self._last_seen - said)
+        there_too = {_content(body) for body in bodies}
+        made = [json.loads(line) for line in self._lines if line.endswith("\n")]
+        lost = [body for body in made if _content(body) not in there_too]
+        seen = sorted(float(since_s) for since_s in said if since_s is not None)
+        self.findings.lost = len(lost)
+        self.findings.untold = sum(not any(since_s <= body["boottime_s"] for since_s in seen) for body in lost)
 
     def _counted_lost(self) -> int:
         with urllib.request.urlopen(f"{self._collector_url}/metrics/schools", timeout=10) as response:
@@ -234,6 +241,10 @@ class Survival:
             for line in text.splitlines()
             if line.startswith("linkbell_agent_records_lost{")
         )
+
+
+def _content(body: dict[str, Any]) -> tuple[object, ...]:
+    return body["kind"], body.get("target"), body.get("event"), body["boottime_s"], body["seq"]
 
 
 def _identities(database: Path, query: str) -> set[Identity]:
@@ -291,10 +302,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     kills = SHORT_KILLS if arguments.short else arguments.kills
     with tempfile.TemporaryDirectory(prefix="linkbell-survival-") as folder:
         findings = asyncio.run(survive(Path(folder), kills, arguments.seed))
-    lost = findings.handed_out - findings.kept
     print(
         f"{kills} kills (seed {arguments.seed}): {findings.handed_out} records made, {findings.kept} at the collector, "
-        f"{lost} lost with the memory, {findings.gaps} of them counted as gaps, "
+        f"{findings.lost} lost with the memory, {findings.gaps} of them counted as gaps, "
         f"{findings.kills - len(findings.unreported)} of {findings.kills} kills reported"
     )
     for fault in findings.faults():

@@ -174,13 +174,42 @@ PURE = {
     "linkbell_agent.watch.limits",
     "linkbell_agent.watch.pace",
     "linkbell_agent.watch.traffic",
+    "linkbell_collector.agent_configuration",
     "linkbell_collector.domain",
     "linkbell_collector.enrolment",
     "linkbell_collector.exposition",
+    "linkbell_collector.importing.columns",
+    "linkbell_collector.importing.compare",
+    "linkbell_collector.importing.drafts",
+    "linkbell_collector.importing.places",
+    "linkbell_collector.importing.table",
+    "linkbell_collector.importing.text",
     "linkbell_collector.ingest.batches",
     "linkbell_collector.lifetimes",
     "linkbell_collector.loss",
+    "linkbell_collector.profile",
     "linkbell_collector.redate",
+    "linkbell_collector.resolution",
+    "linkbell_collector.simulate.agent",
+    "linkbell_collector.simulate.background",
+    "linkbell_collector.simulate.boot",
+    "linkbell_collector.simulate.display",
+    "linkbell_collector.simulate.faults",
+    "linkbell_collector.simulate.fleet",
+    "linkbell_collector.simulate.line",
+    "linkbell_collector.simulate.names",
+    "linkbell_collector.simulate.noise",
+    "linkbell_collector.simulate.plan",
+    "linkbell_collector.simulate.rare",
+    "linkbell_collector.simulate.records",
+    "linkbell_collector.simulate.replies",
+    "linkbell_collector.simulate.rounds",
+    "linkbell_collector.simulate.saving",
+    "linkbell_collector.simulate.scenario",
+    "linkbell_collector.simulate.spool",
+    "linkbell_collector.simulate.technologies",
+    "linkbell_collector.simulate.timeline",
+    "linkbell_collector.simulate.truth",
 }
 """Modules that decide. Add to them."""
 
@@ -322,7 +351,7 @@ def test_a_rule_finds_what_breaks_it_and_nothing_else(
 
 # --- what a box has to load
 
-HEAVY = {"aiohttp", "alembic", "babel", "jinja2", "prometheus_client", "sqlalchemy", "uvloop"}
+HEAVY = {"aiohttp", "alembic", "babel", "jinja2", "prometheus_client", "sqlalchemy", "tzfpy", "uvloop"}
 
 LOAD_ALL = """
 import importlib, json, pkgutil, sys

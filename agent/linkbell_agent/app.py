@@ -9,13 +9,13 @@ import random
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from linkbell_agent.clock import SystemClock
+from linkbell_agent.around import device_now, looking_of, surroundings_of, trouble_of, way_of
+from linkbell_agent.clock import Clock, SystemClock
 from linkbell_agent.collector_api import HttpCollectorApi
 from linkbell_agent.configuration import ConfigurationKeeper, read_kept_configuration
 from linkbell_agent.doorway import Doorway
@@ -26,15 +26,15 @@ from linkbell_agent.identity import Identity, installation_id, read_identity
 from linkbell_agent.layers.watch import LayerProbes
 from linkbell_agent.life import Life
 from linkbell_agent.link import CollectorLink, Connected
+from linkbell_agent.measuring import Line, Probes
 from linkbell_agent.memory import share_one_arena
 from linkbell_agent.net import Uplink
-from linkbell_agent.netlink import own_networks
 from linkbell_agent.page.facts import Facts
 from linkbell_agent.page.gather import gather
 from linkbell_agent.page.listen import read_listen
 from linkbell_agent.page.server import PageServer, ServedAt
 from linkbell_agent.permit import Permit
-from linkbell_agent.plan import Plan, Surroundings, make_plan
+from linkbell_agent.plan import Plan, make_plan
 from linkbell_agent.probes.base import CheckRequest, PingRequest, ProbeContext, SpeedRequest
 from linkbell_agent.probes.dns import dns
 from linkbell_agent.probes.gateway import gateway_probe
@@ -45,11 +45,11 @@ from linkbell_agent.recent.history import History
 from linkbell_agent.recent.intake import Intake
 from linkbell_agent.recent.keeping import HistoryKeeper, load_history
 from linkbell_agent.retry import Backoff
-from linkbell_agent.route import Gateway, default_gateways, nameservers
-from linkbell_agent.runner import Probes, Runner, RunnerOptions
-from linkbell_agent.sections import Settings
+from linkbell_agent.runner import Runner, RunnerOptions
+from linkbell_agent.sections import OneOfUplinks, Settings
 from linkbell_agent.sender import Sender
-from linkbell_agent.spool import Limits, Spool
+from linkbell_agent.slim import dataclass
+from linkbell_agent.spool import IN_RAM, Limits, Spool
 from linkbell_agent.spool_file import SpoolFile
 from linkbell_wire.configuration import AgentConfiguration
 from linkbell_wire.enrolment import EnrolRequest
@@ -94,44 +94,72 @@ class AnotherAgentError(StateError):
     """The state folder belongs to a running agent."""
 
 
-def build_context(settings: Settings) -> ProbeContext:
-    """Return where probes run, for one-off commands as well."""
-    uplink = Uplink(settings.uplink.name, settings.uplink.device, settings.uplink.source)
-    return ProbeContext(uplink, SystemClock())
+def build_context(settings: Settings, name: str | None = None) -> ProbeContext:
+    """Return where probes of the uplink ``name`` (the first) run, for one-off commands as well."""
+    way = way_of(settings, name)
+    context = ProbeContext(Uplink(way.name, way.device, way.source), SystemClock())
+    return context.bound(surroundings_of(settings, way, None).binding) if settings.has_several else context
 
 
-def build_plan(settings: Settings, configuration: AgentConfiguration | None, identity: Identity | None) -> Plan:
-    """Return what to measure now: routes and resolvers are read anew each time, they change under way."""
-    gateways = [gateway for gateway in default_gateways() if settings.uplink.device in (None, gateway.device)]
-    surroundings = Surroundings(
-        gateway=gateways[0].address if gateways else None,
-        nameservers=nameservers(),
-        collector=None if identity is None else identity.collector,
-        networks=own_networks(
-            Uplink(device=settings.uplink.device or _device_of(gateways), source=settings.uplink.source)
-        ),
-    )
-    return make_plan(settings, configuration, surroundings)
+def build_plan(
+    settings: Settings,
+    configuration: AgentConfiguration | None,
+    identity: Identity | None,
+    name: str | None = None,
+) -> Plan:
+    """Return what to measure now on the uplink ``name`` (the first).
+
+    Routes and resolvers are read anew each time, they change under way.
+    """
+    way = way_of(settings, name)
+    collector = None if identity is None else identity.collector
+    return make_plan(settings, configuration, surroundings_of(settings, way, collector), way)
 
 
-def _device_of(gateways: Sequence[Gateway]) -> str | None:
-    return gateways[0].device if gateways else None
+def _lines(settings: Settings, plan: Callable[[str], Plan], clock: Clock) -> list[Line]:
+    """Return one for each uplink. What holds it to its way is found out for each round, not here."""
+
+    def line(way: OneOfUplinks) -> Line:
+        context = ProbeContext(Uplink(way.name, way.device, way.source), clock)
+        return Line(context, lambda: plan(way.name), lambda: trouble_of(settings, way))
+
+    return [line(way) for way in settings.ways]
 
 
-def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[Record], None] | None = None) -> Agent:
-    """Build an agent; needs a running event loop. Raises :class:`~linkbell_agent.files.StateError`."""
+def build(
+    settings: Settings,
+    *,
+    speed_now: bool = False,
+    on_record: Callable[[Record], None] | None = None,
+    clock: Clock | None = None,
+    in_ram: int = IN_RAM,
+    probes: Probes = PROBES,
+) -> Agent:
+    """Build an agent; needs a running event loop. Raises :class:`~linkbell_agent.files.StateError`.
+
+    ``clock`` stands for the box's own clocks, ``in_ram`` bounds what is kept when the disk takes nothing.
+    """
     share_one_arena()
     prepare_folder(settings.state)
     lock = _lock(settings.state)
     identity = read_identity(settings.state)
-    context = build_context(settings)
+    names = [way.name for way in settings.ways]
+    lines = _lines(settings, lambda name: _plan_of(settings, link, name), clock or SystemClock())
+    context = lines[0].context
     life = Life(context.clock, settings.state)
-    spool = _build_spool(settings, context, life.redate)
+    limits = Limits(settings.spool.max_records, settings.spool.flush_after_s, in_ram)
+    loop = asyncio.get_running_loop()
+
+    def tell(event: EventRecord) -> None:
+        loop.call_soon_threadsafe(runner.keep, event)
+
+    spool = Spool(lambda: _open_disk(settings, context, tell), uuid4(), context.clock, limits, life.redate)
     door = Doorway(
         context.clock,
         settings.state,
-        lambda: _plan_of(settings, link),
-        lambda: settings.uplink.device or _device_of(default_gateways()),
+        lambda name: _plan_of(settings, link, name),
+        lambda name: device_now(settings, name),
+        names,
     )
     link = CollectorLink(settings.state, lambda known: _connect(settings, known, spool, context, door))
     link.refresh()
@@ -145,10 +173,11 @@ def build(settings: Settings, *, speed_now: bool = False, on_record: Callable[[R
         on_record=on_record,
         life=life,
         open_door=door,
-        remember=Intake(history).add,
+        default_route=looking_of(settings, lambda name: _plan_of(settings, link, name)),
+        remember=Intake(history, names[1:]).add,
         beside=(keeper.save_for_ever, *_page(settings, history, lambda: _facts(settings, (link, spool), context))),
     )
-    runner = Runner(PROBES, context, lambda: _plan_of(settings, link), (spool, link), options)
+    runner = Runner(probes, lines, (spool, link), options)
     return Agent(runner, link, keeper, lock)
 
 
@@ -181,27 +210,23 @@ def _seed(state: Path, identity: Identity | None, context: ProbeContext) -> str:
         return context.clock.boot_id
 
 
-def _plan_of(settings: Settings, link: CollectorLink) -> Plan:
+def _plan_of(settings: Settings, link: CollectorLink, name: str) -> Plan:
     if link.present is None:
-        return build_plan(settings, None, None)
-    return build_plan(settings, link.present.keeper.current, link.present.identity)
+        return build_plan(settings, None, None, name)
+    return build_plan(settings, link.present.keeper.current, link.present.identity, name)
 
 
-def _build_spool(settings: Settings, context: ProbeContext, amend: Callable[[str], str]) -> Spool:
-    def open_disk() -> SpoolFile:
-        """Runs in the spool's thread, at the start and again whenever the disk could not be used before."""
-        disk = SpoolFile(settings.state / SPOOL_FILE)
-        if disk.set_aside is not None:
-            log.error("the spool cannot be read and is set aside as %s: what was in it is not sent", disk.set_aside)
-            details: dict[str, str | bool | int | float | None] = {"file": disk.set_aside.name}
-            event = EventRecord(**context.stamp(), event=EventName.SPOOL_SET_ASIDE, details=details)
-            loop.call_soon_threadsafe(spool.append, event)
-        return disk
-
-    loop = asyncio.get_running_loop()
-    limits = Limits(records=settings.spool.max_records, flush_after_s=settings.spool.flush_after_s)
-    spool = Spool(open_disk, uuid4(), context.clock, limits, amend)
-    return spool
+def _open_disk(settings: Settings, context: ProbeContext, tell: Callable[[EventRecord], None]) -> SpoolFile:
+    """Runs in the spool's thread, at the start and again whenever the disk could not be used before."""
+    disk = SpoolFile(settings.state / SPOOL_FILE)
+    if disk.set_aside is not None:
+        log.error("the spool cannot be read and is set aside as %s: what was in it is not sent", disk.set_aside)
+        details: dict[str, str | bool | int | float | None] = {
+            "file": disk.set_aside.name,
+            "records": disk.set_aside_records,
+        }
+        tell(EventRecord(**context.stamp(), event=EventName.SPOOL_SET_ASIDE, details=details))
+    return disk
 
 
 def _connect(settings: Settings, identity: Identity, spool: Spool, context: ProbeContext, door: Doorway) -> Connected:
@@ -299,7 +324,6 @@ def build_case(settings: Settings, speech: "Speech") -> "Case":
     # Imported late: a running agent has no use for it.
     from linkbell_agent.doctor.findings import Case, Outside
 
-    context = build_context(settings)
     identity, problem, runs = None, None, None
     try:
         identity = read_identity(settings.state)
@@ -307,38 +331,53 @@ def build_case(settings: Settings, speech: "Speech") -> "Case":
         problem = str(error)
     with contextlib.suppress(StateError):
         runs = settings.state.is_dir() and is_running(settings.state)
-    return Case(
-        settings=settings,
-        speech=speech,
-        clock=context.clock,
-        uplink=context.uplink,
-        plan=build_plan(settings, read_kept_configuration(settings.state), identity),
-        outside=Outside(GATEWAY_PROBE, lambda url, timeout_s: HttpCollectorApi(url, timeout_s=timeout_s)),
-        identity=identity,
-        identity_problem=problem,
-        agent_runs=runs,
-    )
+    configuration = read_kept_configuration(settings.state)
+
+    def case(way: OneOfUplinks, others: Sequence[Case] = ()) -> Case:
+        context = build_context(settings, way.name)
+        return Case(
+            settings=settings,
+            speech=speech,
+            clock=context.clock,
+            uplink=context.uplink,
+            plan=build_plan(settings, configuration, identity, way.name),
+            outside=Outside(GATEWAY_PROBE, lambda url, timeout_s: HttpCollectorApi(url, timeout_s=timeout_s)),
+            identity=identity,
+            identity_problem=problem,
+            agent_runs=runs,
+            way=way if settings.has_several else None,
+            others=others,
+        )
+
+    first, *others = settings.ways
+    return case(first, [case(way) for way in others])
 
 
-async def ping_once(settings: Settings, request: PingRequest, permit: Permit | None = None) -> Record:
-    """Ping once, beside a running agent if there is one; kept to what ``permit`` allows, if there is one."""
+async def ping_once(
+    settings: Settings, request: PingRequest, permit: Permit | None = None, uplink: str | None = None
+) -> Record:
+    """Ping once on an uplink (the first), beside a running agent if there is one; kept to what ``permit`` allows."""
     probe = GATEWAY_PROBE if request.target.layer is Layer.GATEWAY else PROBES.ping
-    return await probe(request, build_context(settings).within(permit))
+    return await probe(request, build_context(settings, uplink).within(permit))
 
 
-async def speed_once(settings: Settings, request: SpeedRequest, permit: Permit | None = None) -> Record:
+async def speed_once(
+    settings: Settings, request: SpeedRequest, permit: Permit | None = None, uplink: str | None = None
+) -> Record:
     """Test the speed once, as :func:`ping_once` pings."""
-    return await PROBES.speed(request, build_context(settings).within(permit))
+    return await PROBES.speed(request, build_context(settings, uplink).within(permit))
 
 
-async def ping_told(settings: Settings, request: PingRequest, permit: Permit | None = None) -> tuple[Record, list[str]]:
+async def ping_told(
+    settings: Settings, request: PingRequest, permit: Permit | None = None, uplink: str | None = None
+) -> tuple[Record, list[str]]:
     """Ping once, and return the whole story beside the record."""
     # Imported late: a running agent has no use for it.
     from linkbell_agent import net
     from linkbell_agent.probes.ping import PingNetwork
     from linkbell_agent.probes.story import Story, ToldTrain
 
-    context = build_context(settings).within(permit)
+    context = build_context(settings, uplink).within(permit)
     story = Story(context.clock)
     trains: list[ToldTrain] = []
 
@@ -358,6 +397,8 @@ async def ping_told(settings: Settings, request: PingRequest, permit: Permit | N
     return record, story.lines
 
 
-async def check_once(settings: Settings, request: CheckRequest, permit: Permit | None = None) -> Record:
+async def check_once(
+    settings: Settings, request: CheckRequest, permit: Permit | None = None, uplink: str | None = None
+) -> Record:
     """Check the floor once, as :func:`ping_once` pings."""
-    return await _check(request, build_context(settings).within(permit))
+    return await _check(request, build_context(settings, uplink).within(permit))

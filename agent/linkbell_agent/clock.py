@@ -2,10 +2,11 @@
 
 import ctypes
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
+
+from linkbell_agent.slim import dataclass
 
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 _STA_UNSYNC = 0x0040

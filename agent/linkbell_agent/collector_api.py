@@ -1,21 +1,21 @@
-"""HTTP to the collector: the standard library's client in a thread.
+"""HTTP to the collector: a small client of our own in a thread.
 
-aiohttp would cost the agent 12 MB of the 45 MB it may use (docs/decisions/0003-agent-without-aiohttp.md).
+aiohttp would cost the agent 12 MB of the 45 MB it may use, http.client 1 MB
+(docs/decisions/0007-agent-without-http-client.md).
 """
 
 import asyncio
-import contextlib
-import gzip
-import http.client
-import socket
-import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from linkbell_agent.classify import NetworkFailure, network_failure
+from linkbell_agent.http1 import Connection, Peer
+from linkbell_agent.probes.pages import host_header
+from linkbell_agent.slim import dataclass
+from linkbell_agent.squeeze import squeeze
 from linkbell_agent.threads import BlockingCalls
+from linkbell_agent.trust import shared_tls
 from linkbell_wire.failures import FailureCode, Operation
 from linkbell_wire.version import __version__
 
@@ -45,16 +45,15 @@ class HttpCollectorApi:
     """One kept-alive connection to one collector; requests take turns on it."""
 
     def __init__(self, url: str, *, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
-        parts = urlsplit(url)
-        self._secure = parts.scheme == "https"
-        self._host = parts.hostname or ""
-        self._port = parts.port or (443 if self._secure else 80)
+        self._url = parts = urlsplit(url)
+        secure = parts.scheme == "https"
+        port = parts.port or (443 if secure else 80)
+        self._peer = Peer(parts.hostname or "", port, SOCKET_TIMEOUT_S, shared_tls if secure else None)
         self._prefix = parts.path.rstrip("/")
         self._timeout_s = timeout_s
         self._turn = asyncio.Lock()
         self._calls = BlockingCalls(limit=4)  # one under way, others given up and about to end
-        self._connection: http.client.HTTPConnection | None = None
-        self._tls: ssl.SSLContext | None = None
+        self._connection: Connection | None = None
 
     async def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> HttpReply:
         """Make one request; see :class:`CollectorApi`. Nothing here outlives the stated timeout."""
@@ -64,6 +63,8 @@ class HttpCollectorApi:
                     return await self._calls.run(self._exchange, method, path, dict(headers), body)
             except BaseException as error:
                 # Cancelled, timed out or failed half-way: what the thread still holds is no use to the next request.
+                if self._connection is not None:
+                    self._connection.forget_unsent()
                 self.close()
                 if isinstance(error, TimeoutError):
                     raise NetworkFailure(Operation.HTTP_REQUEST, FailureCode.TIMEOUT) from error
@@ -72,26 +73,18 @@ class HttpCollectorApi:
     def close(self) -> None:
         """Drop the connection. A request under way in its thread fails."""
         connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        if connection.sock is not None:
-            # close() alone would leave a thread that reads from it blocked until its time-out.
-            with contextlib.suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
-        connection.close()
+        if connection is not None:
+            connection.close()
 
     def _exchange(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> HttpReply:
-        headers["User-Agent"] = f"linkbell-agent/{__version__}"
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            if len(body) >= COMPRESS_FROM_BYTES:
-                body = gzip.compress(body, compresslevel=6, mtime=0)
-                headers["Content-Encoding"] = "gzip"
         while True:
-            connection, was_kept = self._connected()
+            was_kept = self._connection is not None
+            connection = self._connection = self._connection or Connection(self._peer)
             try:
-                return self._once(connection, method, path, headers, body)
-            except (http.client.HTTPException, OSError) as error:
+                head, content = connection.exchange(self._request(method, path, headers, body), MAX_REPLY_BYTES)
+                return HttpReply(head.status, head.headers, content)
+            except (NetworkFailure, OSError, UnicodeError) as error:
+                connection.forget_unsent()
                 connection.close()
                 given_up = self._connection is not connection
                 if not given_up:
@@ -99,42 +92,17 @@ class HttpCollectorApi:
                 # A kept connection may have been closed by the peer meanwhile; a new one gets a second try. Sending
                 # again is harmless: the protocol is idempotent.
                 if given_up or not was_kept or isinstance(error, TimeoutError):
-                    raise _translate(error) from error
+                    raise network_failure(Operation.HTTP_REQUEST, error) from error
 
-    def _connected(self) -> tuple[http.client.HTTPConnection, bool]:
-        if self._connection is not None:
-            return self._connection, True
-        if self._secure:
-            self._tls = self._tls or ssl.create_default_context()
-            self._connection = http.client.HTTPSConnection(
-                self._host, self._port, timeout=SOCKET_TIMEOUT_S, context=self._tls
-            )
-        else:
-            self._connection = http.client.HTTPConnection(self._host, self._port, timeout=SOCKET_TIMEOUT_S)
-        return self._connection, False
-
-    def _once(
-        self,
-        connection: http.client.HTTPConnection,
-        method: str,
-        path: str,
-        headers: dict[str, str],
-        body: bytes | None,
-    ) -> HttpReply:
-        connection.request(method, self._prefix + path, body=body, headers=headers)
-        with connection.getresponse() as response:
-            content = response.read(MAX_REPLY_BYTES + 1)
-            if len(content) > MAX_REPLY_BYTES:
-                raise NetworkFailure(Operation.HTTP_REQUEST, FailureCode.MESSAGE_TOO_LARGE)
-            if response.length:
-                raise http.client.IncompleteRead(content, response.length)
-            return HttpReply(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
-
-
-def _translate(error: Exception) -> NetworkFailure:
-    """Translate http.client's exceptions: those that are not ``OSError`` mean the peer does not speak HTTP."""
-    if isinstance(error, http.client.RemoteDisconnected | http.client.IncompleteRead):
-        return NetworkFailure(Operation.HTTP_REQUEST, FailureCode.CONNECTION_CLOSED)
-    if isinstance(error, http.client.HTTPException):
-        return NetworkFailure(Operation.HTTP_REQUEST, FailureCode.PROTOCOL_ERROR)
-    return network_failure(Operation.HTTP_REQUEST, error)
+    def _request(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> bytes:
+        """Return the whole request."""
+        lines = {"Host": host_header(self._url), "User-Agent": f"linkbell-agent/{__version__}", **headers}
+        if body is not None:
+            lines["Content-Type"] = "application/json"
+            if len(body) >= COMPRESS_FROM_BYTES:
+                body = squeeze(body, gzip=True)
+                lines["Content-Encoding"] = "gzip"
+            lines["Content-Length"] = str(len(body))
+        # An entity tag is the collector's word: no line end in it may begin a line of ours.
+        fields = "".join(f"{name}: {' '.join(value.split())}\r\n" for name, value in lines.items())
+        return f"{method} {self._prefix}{path} HTTP/1.1\r\n{fields}\r\n".encode("latin-1", "replace") + (body or b"")

@@ -12,14 +12,15 @@ from pydantic import ValidationError
 from linkbell_agent import app
 from linkbell_agent.cli import EXIT_FAILURE, EXIT_RESULT, EXIT_USAGE, load_settings
 from linkbell_agent.configuration import read_kept_configuration
-from linkbell_agent.describe import describe, explain, is_up, next_step
+from linkbell_agent.describe import describe_uplink, explain, is_up, next_step
 from linkbell_agent.enrolment import EnrolmentError
 from linkbell_agent.files import StateError
 from linkbell_agent.identity import Identity, read_identity
 from linkbell_agent.permit import Permit
-from linkbell_agent.plan import Plan, is_mlab
+from linkbell_agent.plan import Plan, floors_of, is_mlab
 from linkbell_agent.probes.base import CheckRequest, PingRequest, SpeedRequest
 from linkbell_agent.probes.gateway import no_gateway
+from linkbell_agent.running import say, show
 from linkbell_agent.sections import Settings
 from linkbell_agent.settings import nearest, table
 from linkbell_wire import floor, quantities
@@ -54,11 +55,11 @@ def enrol(arguments: argparse.Namespace) -> int:
     except ValidationError as error:
         return _wrong(_first_problem(error, "--"))
     if _is_readable_by_others(arguments.url):
-        _say("warning: over http:// everybody on the way can read the credential; https:// is safe", 0)
+        say("warning: over http:// everybody on the way can read the credential; https:// is safe", 0)
     try:
         done = asyncio.run(app.enrol_with(settings, arguments.url, request, again=arguments.again))
     except EnrolmentError as error:
-        return _say(str(error), EXIT_FAILURE)
+        return say(str(error), EXIT_FAILURE)
     identity = done.identity
     if arguments.json:
         status = None if done.status is None else done.status.value
@@ -79,28 +80,17 @@ def enrol(arguments: argparse.Namespace) -> int:
     return EXIT_RESULT
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """``linkbell-agent run``."""
-    settings = load_settings(arguments).settings
-    asyncio.run(_run(settings, arguments))
-    return EXIT_RESULT
-
-
-async def _run(settings: Settings, arguments: argparse.Namespace) -> None:
-    agent = app.build(settings, speed_now=arguments.speed_now, on_record=_printer(arguments))
-    if agent.link.present is None:
-        _say("this box has not enrolled: results are kept here until it has. See linkbell-agent enrol --help", 0)
-    await app.run(agent)
-
-
 def probe(arguments: argparse.Namespace) -> int:
     """``linkbell-agent probe``."""
     settings = load_settings(arguments).settings
-    plan = _present_plan(settings)
+    try:
+        plan = _present_plan(settings, _uplink(arguments, settings))
+    except UsageError as error:
+        return _wrong(str(error))
     if arguments.name is None and arguments.host is None:
         return _list_targets(plan, as_json=arguments.json)
     if arguments.name == GATEWAY and arguments.host is None and not _has_gateway(plan):
-        _show(no_gateway(app.build_context(settings)), as_json=arguments.json)
+        show(no_gateway(app.build_context(settings, arguments.uplink)), as_json=arguments.json)
         return EXIT_FAILURE
     try:
         target = _chosen_target(arguments, plan)
@@ -112,18 +102,19 @@ def probe(arguments: argparse.Namespace) -> int:
     permit = plan.permit if arguments.host is None else None
     request = PingRequest(target, count=count)
     if arguments.debug:
-        record = _tell(settings, request, permit, as_json=arguments.json)
+        record = _tell(settings, request, permit, arguments)
     else:
-        record = asyncio.run(app.ping_once(settings, request, permit))
-    _show(record, as_json=arguments.json)
+        record = asyncio.run(app.ping_once(settings, request, permit, arguments.uplink))
+    show(record, as_json=arguments.json)
     return EXIT_RESULT if isinstance(record, PingRecord) and is_up(record) else EXIT_FAILURE
 
 
-def _tell(settings: Settings, request: PingRequest, permit: Permit | None, *, as_json: bool) -> Record:
+def _tell(settings: Settings, request: PingRequest, permit: Permit | None, arguments: argparse.Namespace) -> Record:
     """Ping, and print everything about it; with ``--json`` beside standard output, which is the record's alone."""
-    record, story = asyncio.run(app.ping_told(settings, request, permit))
+    record, story = asyncio.run(app.ping_told(settings, request, permit, arguments.uplink))
+    as_json: bool = arguments.json
     out = sys.stderr if as_json else sys.stdout
-    uplink = settings.uplink
+    uplink = app.build_context(settings, arguments.uplink).uplink
     bound = " ".join(filter(None, (uplink.device, uplink.source))) or "as the box's routes decide"
     print(f"target {request.target.name}, layer {request.target.layer}, host {request.target.host}", file=out)
     print(f"{request.count} packets, one each {request.spacing_s} s, waited for {request.timeout_s} s", file=out)
@@ -143,9 +134,9 @@ def speed(arguments: argparse.Namespace) -> int:
     except UsageError as error:
         return _wrong(str(error))
     if not arguments.json:
-        _say(f"testing against {request.servers[0].url}, {2 * request.max_duration_s:.0f} seconds at most", 0)
-    record = asyncio.run(app.speed_once(settings, request, _permit(arguments, settings)))
-    _show(record, as_json=arguments.json)
+        say(f"testing against {request.servers[0].url}, {2 * request.max_duration_s:.0f} seconds at most", 0)
+    record = asyncio.run(app.speed_once(settings, request, _permit(arguments, settings), arguments.uplink))
+    show(record, as_json=arguments.json)
     if isinstance(record, SpeedRecord) and not arguments.json:
         print("".join(f"       {line}\n" for line in explain(record)), end="", flush=True)
         parts = (record, record.download, record.upload)
@@ -160,8 +151,8 @@ def check(arguments: argparse.Namespace) -> int:
         request = _check_request(arguments, settings)
     except UsageError as error:
         return _wrong(str(error))
-    record = asyncio.run(app.check_once(settings, request, _permit(arguments, settings)))
-    _show(record, as_json=arguments.json)
+    record = asyncio.run(app.check_once(settings, request, _permit(arguments, settings), arguments.uplink))
+    show(record, as_json=arguments.json)
     if not arguments.json and isinstance(record, CheckRecord) and record.failure is not None:
         _advise([record.failure])
     return EXIT_RESULT if isinstance(record, CheckRecord) and record.passed is not None else EXIT_FAILURE
@@ -184,6 +175,8 @@ def config(arguments: argparse.Namespace) -> int:
     for shown in rows:
         text = json.dumps(shown["value"], ensure_ascii=False)
         print(f"{shown['key']} = {text}  ({shown['origin']})")
+    for way in loaded.settings.ways if loaded.settings.uplinks else ():
+        print(f"uplink {way.name}: {describe_uplink(way, _present_plan(loaded.settings, way.name))}")
     return EXIT_RESULT
 
 
@@ -197,8 +190,19 @@ def _is_readable_by_others(url: str) -> bool:
     return url.startswith("http://") and not url.startswith(("http://localhost", "http://127.", "http://[::1]"))
 
 
-def _present_plan(settings: Settings) -> Plan:
-    return app.build_plan(settings, read_kept_configuration(settings.state), _identity_if_readable(settings))
+def _uplink(arguments: argparse.Namespace, settings: Settings) -> str | None:
+    """Return the uplink that was asked for. Raises :class:`UsageError` if this box has none of that name."""
+    name: str | None = arguments.uplink
+    names = [way.name for way in settings.ways]
+    if name is not None and name not in names:
+        raise UsageError(
+            f"--uplink {name}: there is none of that name.{nearest(name, names)} Here: {', '.join(names)}."
+        )
+    return name
+
+
+def _present_plan(settings: Settings, uplink: str | None = None) -> Plan:
+    return app.build_plan(settings, read_kept_configuration(settings.state), _identity_if_readable(settings), uplink)
 
 
 def _identity_if_readable(settings: Settings) -> Identity | None:
@@ -211,7 +215,7 @@ def _identity_if_readable(settings: Settings) -> Identity | None:
 
 def _permit(arguments: argparse.Namespace, settings: Settings) -> Permit | None:
     """A server named by hand may be anywhere; one that the collector named may not."""
-    return None if arguments.server is not None else _present_plan(settings).permit
+    return None if arguments.server is not None else _present_plan(settings, arguments.uplink).permit
 
 
 def _has_gateway(plan: Plan) -> bool:
@@ -248,7 +252,7 @@ def _chosen_target(arguments: argparse.Namespace, plan: Plan) -> TargetConfigura
 
 
 def _speed_request(arguments: argparse.Namespace, settings: Settings) -> SpeedRequest:
-    plan = _present_plan(settings)
+    plan = _present_plan(settings, _uplink(arguments, settings))
     servers = _chosen_servers(arguments, settings, plan)
     try:
         limits = SpeedConfiguration(
@@ -291,8 +295,12 @@ def _chosen_servers(arguments: argparse.Namespace, settings: Settings, plan: Pla
 
 def _check_request(arguments: argparse.Namespace, settings: Settings) -> CheckRequest:
     direction = Direction(arguments.direction)
-    servers = _chosen_servers(arguments, settings, _present_plan(settings))
-    floor_bps = _school_floor(settings, direction) if arguments.floor is None else _given_floor(arguments.floor)
+    servers = _chosen_servers(arguments, settings, _present_plan(settings, _uplink(arguments, settings)))
+    floor_bps = (
+        _known_floor(settings, arguments.uplink, direction)
+        if arguments.floor is None
+        else _given_floor(arguments.floor)
+    )
     return CheckRequest(servers, Trigger.MANUAL, floor_bps, direction)
 
 
@@ -314,11 +322,12 @@ def _given_floor(text: str) -> float:
     return floor_bps
 
 
-def _school_floor(settings: Settings, direction: Direction) -> float:
+def _known_floor(settings: Settings, uplink: str | None, direction: Direction) -> float:
+    """Return the floor of an uplink, the school's where it has none of its own. Raises :class:`UsageError`."""
     configuration = read_kept_configuration(settings.state)
-    school = None if configuration is None else configuration.school
-    if school is not None:
-        own = school.download_floor_bps if direction is Direction.DOWNLOAD else school.upload_floor_bps
+    if configuration is not None:
+        name = uplink or settings.ways[0].name
+        own = floors_of(configuration, name).get(direction)
         if own is not None:
             return own
     raise UsageError("which floor? Give --floor 8M: this box knows of none for its school.")
@@ -336,16 +345,6 @@ def _has_result(record: SpeedRecord) -> bool:
     return record.failure is None and all(result.bps is not None for result in asked)
 
 
-def _printer(arguments: argparse.Namespace) -> Callable[[Record], None] | None:
-    if not (arguments.show or arguments.json):
-        return None
-    return lambda record: _show(record, as_json=arguments.json)
-
-
-def _show(record: Record, *, as_json: bool) -> None:
-    print(record.model_dump_json() if as_json else describe(record), flush=True)
-
-
 def _advise(failures: Sequence[Failure]) -> None:
     """Print what to do next, once for each kind of failure."""
     for line in dict.fromkeys(next_step(failure) for failure in failures):
@@ -360,9 +359,4 @@ def _first_problem(error: ValidationError, prefix: str) -> str:
 
 
 def _wrong(message: str) -> int:
-    return _say(message, EXIT_USAGE)
-
-
-def _say(message: str, status: int) -> int:
-    print(f"linkbell-agent: {message}", file=sys.stderr)
-    return status
+    return say(message, EXIT_USAGE)

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
+from linkbell_agent.plan import Plan
+from linkbell_agent.sections import OneOfUplinks
 from linkbell_wire.errors import ErrorReply
 from linkbell_wire.failures import Failure, FailureCode
 from linkbell_wire.records import (
@@ -60,6 +62,16 @@ def rate(bps: float) -> str:
 def volume(count: int) -> str:
     """Return a number of bytes as people say it."""
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def describe_uplink(way: OneOfUplinks, plan: Plan) -> str:
+    """Return what an uplink is bound to, and what is measured on it, in one line."""
+    budget = plan.budget
+    cost = "no budget" if budget.bytes_per_month is None else f"{volume(budget.bytes_per_month)} a month"
+    tests = f"{plan.speed_per_day} full tests a day" if plan.speed_enabled else "no full tests"
+    checks = "floor checks" if plan.floors else "no floor checks (none is known, or they are off)"
+    bound = " ".join(filter(None, (way.device, way.source))) or "bound to nothing"
+    return f"{plan.role}, {bound}; {cost}; {tests}; {checks}; pings every {plan.ping_interval_s:.0f} s"
 
 
 def milliseconds(seconds: float | None) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +19,19 @@ log = logging.getLogger(__name__)
 class Doorway:
     """Call it with the plan. A box with no budget that sees only its own traffic has no use for a door.
 
-    ``device`` returns the network device that leads out at the moment, ``None`` without any.
+    ``plan`` and ``device`` are told the name of an uplink; ``device`` returns the network device that it leads out by
+    at the moment, ``None`` without any. ``uplinks`` are the names of all.
     """
 
-    def __init__(self, clock: Clock, state: Path, plan: Callable[[], Plan], device: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        state: Path,
+        plan: Callable[[str], Plan],
+        device: Callable[[str], str | None],
+        uplinks: Sequence[str] = ("main",),
+    ) -> None:
+        self._uplinks = uplinks
         self._clock = clock
         self._state = state
         self._plan = plan
@@ -47,7 +56,8 @@ class Doorway:
         if self._is_router is None:
             from linkbell_agent.courtesy.sight import look_around
 
-            sight = look_around(outside=self._device())
+            outside, *others = (self._device(name) for name in self._uplinks)
+            sight = look_around(outside=outside, besides=others)
             log.info("%s", sight.sentence)
             self._is_router = not sight.sees_only_itself
         return self._is_router
@@ -58,16 +68,21 @@ class Doorway:
         from linkbell_agent.budget.planned import policy_of
         from linkbell_agent.budget.policy import Policy
         from linkbell_agent.courtesy.port import PortLook
+        from linkbell_agent.courtesy.rule import Manners
         from linkbell_agent.courtesy.skips import Skips
         from linkbell_agent.gatekeeper import Gatekeeper
 
-        def policy(_: str) -> Policy:
-            plan = self._plan()
+        def policy(uplink: str) -> Policy:
+            plan = self._plan(uplink)
             per_day = len(plan.floors) * SCHOOL_DAY_S / plan.check_interval_s
             return policy_of(plan, per_day, max(plan.floors.values(), default=None))
 
         keeper = Keeper(self._clock, LedgerFile(self._state), policy)
-        look = PortLook(self._device, self._clock.monotonic, asyncio.sleep)
-        return Gatekeeper(
-            keeper, lambda _: look, Skips(self._state), lambda: self._plan().manners, self._clock.monotonic
-        )
+
+        def look(uplink: str) -> PortLook:
+            return PortLook(lambda: self._device(uplink), self._clock.monotonic, asyncio.sleep)
+
+        def manners() -> Manners:
+            return self._plan(self._uplinks[0]).manners  # the box's, whatever the uplink
+
+        return Gatekeeper(keeper, look, Skips(self._state), manners, self._clock.monotonic)

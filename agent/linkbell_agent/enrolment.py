@@ -1,6 +1,5 @@
 """Enrolment: a join token against an identity. Safe to repeat, and to resume after a lost reply."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,6 +9,7 @@ from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.collector_api import CollectorApi, HttpReply
 from linkbell_agent.describe import CLOCK_CODES, advice, next_step
 from linkbell_agent.identity import Identity, installation_id, read_identity, write_identity
+from linkbell_agent.slim import dataclass
 from linkbell_wire.enrolment import EnrolReply, EnrolRequest, EnrolStatus
 from linkbell_wire.errors import ErrorReply
 from linkbell_wire.version import __version__

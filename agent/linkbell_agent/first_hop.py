@@ -10,10 +10,10 @@ import contextlib
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.net import Uplink, bind_to_uplink
+from linkbell_agent.slim import dataclass
 
 FARTHEST_HOP = 5
 PACKETS_PER_HOP = 2

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal, TypeVar
 
@@ -15,6 +15,7 @@ from linkbell_agent.budget.ledger import Ledger
 from linkbell_agent.budget.policy import Cost
 from linkbell_agent.courtesy.rule import Busy, Manners, Rates, busy
 from linkbell_agent.courtesy.skips import Skips
+from linkbell_agent.slim import dataclass
 from linkbell_wire.records import CheckRecord, SpeedRecord
 from linkbell_wire.words import Direction, SkipReason
 

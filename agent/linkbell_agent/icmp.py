@@ -10,10 +10,10 @@ import secrets
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from linkbell_agent.classify import NetworkFailure, classify, network_failure
 from linkbell_agent.net import Address, Uplink, bind_to_uplink
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import FailureCode, Operation
 from linkbell_wire.words import PingSocket
 

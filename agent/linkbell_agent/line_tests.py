@@ -5,7 +5,8 @@ a budget and seeing only its own traffic, does without.
 """
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,21 +27,26 @@ OpenDoor = Callable[[Plan], "Gatekeeper | None"]
 
 
 class LineTests:
-    """Runs speed tests and floor checks. ``line`` is held meanwhile, and so is what ``hold`` gives."""
+    """Runs speed tests and floor checks. ``locks`` are held meanwhile, in that order, so is what ``hold`` gives.
+
+    ``look_first`` is called before each with the locks held.
+    """
 
     def __init__(
         self,
         context: ProbeContext,
         plan: Callable[[], Plan],
-        line: asyncio.Lock,
+        locks: Sequence[asyncio.Lock],
         hold: Callable[[], AbstractContextManager[None]],
         open_door: OpenDoor | None = None,
+        look_first: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._context = context
         self._plan = plan
-        self._line = line
+        self._locks = locks
         self._hold = hold
         self._open_door = open_door
+        self._look_first = look_first
         self._last: SpeedRecord | None = None
 
     def door(self) -> "Gatekeeper | None":
@@ -126,9 +132,14 @@ class LineTests:
         return record
 
     async def _alone(self, probe: Probe[Request], request: Request) -> Record:
-        async with self._line:
+        async with contextlib.AsyncExitStack() as stack:
+            for lock in self._locks:
+                await stack.enter_async_context(lock)
+            if self._look_first is not None:
+                await self._look_first()
             with self._hold():
-                return await probe(request, self._context.within(self._plan().permit))
+                plan = self._plan()
+                return await probe(request, self._context.within(plan.permit).bound(plan.binding))
 
     async def _settle(self, door: "Gatekeeper", go: "Go", record: Record) -> Record:
         if isinstance(record, SpeedRecord):

@@ -8,7 +8,6 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from linkbell_agent.configuration import ConfigurationKeeper
 from linkbell_agent.files import StateError
 from linkbell_agent.identity import IDENTITY_FILE, Identity, read_identity
 from linkbell_agent.sender import Sender
+from linkbell_agent.slim import dataclass
 from linkbell_agent.spool import Spool
 
 log = logging.getLogger(__name__)

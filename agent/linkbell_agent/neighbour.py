@@ -10,11 +10,11 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from linkbell_agent import netlink
 from linkbell_agent.net import Address, Uplink, bind_to_uplink
 from linkbell_agent.netlink import Neighbour
+from linkbell_agent.slim import dataclass
 from linkbell_wire.words import NeighbourState
 
 ARP_REQUESTS = 3

@@ -8,11 +8,12 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from linkbell_agent.classify import NetworkFailure, network_failure
 from linkbell_agent.permit import Permit
+from linkbell_agent.slim import dataclass
 from linkbell_agent.threads import BlockingCalls
 from linkbell_wire.failures import FailureCode, Operation
 
@@ -27,13 +28,26 @@ _look_ups = BlockingCalls(limit=16)
 class Uplink:
     """One way out of the school. Without ``device`` and ``source`` the box's own routes decide.
 
-    With a ``permit`` only the addresses it allows are talked to; without one, all.
+    With a ``permit`` only the addresses it allows are talked to; without one, all. With ``resolvers`` names are asked
+    of these, on the uplink; without, of the system, by whichever way the box's own routes lead.
     """
 
     name: str = "main"
     device: str | None = None
     source: str | None = None
     permit: Permit | None = None
+    resolvers: tuple[str, ...] | None = None
+
+
+class Binding(NamedTuple):
+    """What holds probes to one of several uplinks beside its settings, found out anew each time.
+
+    ``device`` is the one that has the uplink's source address, where no device is set: an address alone would leave by
+    the default route, whoever that belongs to. ``resolvers`` are the name servers that can be asked there.
+    """
+
+    device: str | None = None
+    resolvers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +65,14 @@ class Address:
         return (self.host, port)
 
 
+def plain_name(host: str) -> str | bytes:
+    """Return ``host`` as resolver and TLS take it without more ado.
+
+    Python puts every ``str`` through IDNA, which needs tables that take 0.4 MB (measured); bytes go as they are.
+    """
+    return host.encode("ascii") if host.isascii() else host
+
+
 async def resolve(host: str, timeout_s: float = RESOLVE_TIMEOUT_S) -> list[Address]:
     """Ask the system's resolver, anew each time, for all addresses of ``host`` in the system's order of preference.
 
@@ -58,7 +80,7 @@ async def resolve(host: str, timeout_s: float = RESOLVE_TIMEOUT_S) -> list[Addre
     """
     try:
         async with asyncio.timeout(timeout_s):
-            infos = await _look_ups.run(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+            infos = await _look_ups.run(socket.getaddrinfo, plain_name(host), None, type=socket.SOCK_STREAM)
     except TimeoutError as error:
         raise NetworkFailure(Operation.RESOLVE, FailureCode.DNS_TIMEOUT) from error
     except (OSError, UnicodeError) as error:
@@ -68,6 +90,29 @@ async def resolve(host: str, timeout_s: float = RESOLVE_TIMEOUT_S) -> list[Addre
         for family, _, _, _, sockaddr in infos
     ]
     return list(dict.fromkeys(addresses))
+
+
+async def resolve_on(
+    host: str, uplink: Uplink, resolve: Callable[[str], Awaitable[list[Address]]] = resolve
+) -> list[Address]:
+    """Return the addresses of ``host``, asked on ``uplink`` if it has resolvers of its own, else by ``resolve``.
+
+    Raises :class:`NetworkFailure`; the list is never empty.
+    """
+    if uplink.resolvers is None or _is_literal(host):
+        return await resolve(host)
+    # Imported late: a box with one uplink asks as all its programs do.
+    from linkbell_agent.probes.names import addresses_on, is_in_hosts_file
+
+    return await (resolve(host) if is_in_hosts_file(host) else addresses_on(host, uplink))
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def usable_addresses(addresses: Sequence[Address], uplink: Uplink, host: str = "") -> list[Address]:
@@ -131,7 +176,7 @@ async def connect(
     Raises :class:`NetworkFailure`, the first address' one if all fail.
     """
     first: NetworkFailure | None = None
-    for address in usable_addresses(await resolve(host), uplink, host)[:4]:
+    for address in usable_addresses(await resolve_on(host, uplink), uplink, host)[:4]:
         try:
             return await _connect_to(address, port, uplink, timeout_s), address
         except NetworkFailure as failure:

@@ -7,10 +7,10 @@ records may go out only after the next power cut.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from linkbell_agent.slim import dataclass
 from linkbell_wire.words import ClockQuality, EventName
 
 STEP_S = 2.0

@@ -7,7 +7,8 @@ used, after the name was looked up: a public name may lead to a private address.
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from linkbell_agent.slim import dataclass
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network

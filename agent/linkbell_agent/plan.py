@@ -1,32 +1,33 @@
 """What to measure: the collector's configuration where there is one, the local settings where not. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC
 from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from linkbell_agent.budget.profiles import BudgetPlan, Limits, Wish, merge
+from linkbell_agent.budget.profiles import BudgetPlan, Limits
 from linkbell_agent.courtesy.rule import Manners
+from linkbell_agent.net import Binding
 from linkbell_agent.permit import IpNetwork, Permit, permit, plain
 from linkbell_agent.schedule.calendar import SchoolCalendar, find_zone, read_ranges, week_of
 from linkbell_agent.schedule.slots import Kind, Timetable
-from linkbell_agent.sections import CalendarSettings, Settings
+from linkbell_agent.sections import CalendarSettings, OneOfUplinks, Settings
+from linkbell_agent.slim import dataclass
+from linkbell_agent.uplink_rules import Rules, rules_of
 from linkbell_wire.configuration import (
     AgentConfiguration,
-    BudgetConfiguration,
     CalendarConfiguration,
     CheckConfiguration,
     DnsConfiguration,
     PingConfiguration,
     PlatformConfiguration,
-    SchoolConfiguration,
     SpeedConfiguration,
     SpeedServer,
     TargetConfiguration,
 )
-from linkbell_wire.words import Direction, Engine, Layer, PingMethod, ServerScope
+from linkbell_wire.words import Direction, Engine, Layer, PingMethod, ServerScope, UplinkRole
 
 T = TypeVar("T")
 
@@ -66,6 +67,10 @@ class LayerPlan:
     portal_url: str | None = None
     discovers_isp: bool = False
     quick_interval_s: float = 12.0
+    is_direct: bool = False
+    """Whether the line begins at the box, as that of a modem does: there is no router to ask."""
+    asks_system: bool = True
+    """Whether names are looked up the way programs do as well, which goes by the box's own routes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,9 @@ class Plan:
     layers: LayerPlan = LayerPlan()
     permit: Permit | None = None
     timezone: str = "UTC"
+    role: UplinkRole = UplinkRole.PRIMARY
+    binding: Binding | None = None
+    """What holds probes to their uplink beside its settings, on a box with several."""
 
     def timetable(self, kind: Kind) -> Timetable | None:
         """Return when tests of that kind run, None if they do not."""
@@ -109,21 +117,32 @@ class Plan:
 class Surroundings:
     """What the box sees of its network: the default gateway, resolvers, and its collector's URL.
 
-    ``networks`` are those its uplink has an address in, such as ``192.168.1.0/24``.
+    ``networks`` are those its uplink has an address in, such as ``192.168.1.0/24``. ``binding`` is of a box with
+    several uplinks: there all this is of one of them.
     """
 
     gateway: str | None
     nameservers: Sequence[str]
     collector: str | None
     networks: Sequence[str] = ()
+    binding: Binding | None = None
+    is_direct: bool = False
 
 
-def make_plan(settings: Settings, configuration: AgentConfiguration | None, surroundings: Surroundings) -> Plan:
-    """Merge. The collector's list of targets replaces the local one; the box's own layers are always kept.
+def make_plan(
+    settings: Settings,
+    configuration: AgentConfiguration | None,
+    surroundings: Surroundings,
+    way: OneOfUplinks | None = None,
+) -> Plan:
+    """Merge, for the uplink ``way`` (the box's first). The collector's list of targets replaces the local one.
 
-    The budget's profile holds the schedule to what such a line can bear, whoever asks for more.
+    The box's own layers are always kept. The budget's profile holds the schedule to what such a line can bear, whoever
+    asks for more.
     """
     remote = configuration or AgentConfiguration()
+    way = way or settings.ways[0]
+    rules, floors = _rules(settings, remote, way), floors_of(remote, way.name)
     configured = settings.targets if remote.targets is None else remote.targets
     targets = {target.name: target for target in default_targets(surroundings)} if settings.default_targets else {}
     targets.update((target.name, target) for target in configured)
@@ -131,15 +150,16 @@ def make_plan(settings: Settings, configuration: AgentConfiguration | None, surr
     speed = remote.speed or SpeedConfiguration()
     check = remote.check or CheckConfiguration()
     wanted = _first(check.directions, settings.check.directions)
-    checked = _first(check.enabled, True) and settings.check.enabled
-    budget = _budget(settings, remote)
-    most = budget.limits
+    checked = _first(check.enabled, True) and settings.check.enabled and rules.check
+    most = rules.budget.limits
     calendar = make_calendar(remote, settings.calendar)
     return Plan(
         targets=tuple(targets.values()),
-        ping_interval_s=max(_first(ping.interval_s, settings.ping.interval_s), most.ping_interval_s or 0.0),
+        ping_interval_s=max(
+            _first(ping.interval_s, settings.ping.interval_s), most.ping_interval_s or 0.0, rules.ping_interval_s
+        ),
         ping_count=_least(_first(ping.count, settings.ping.count), most.ping_count),
-        speed_enabled=_first(speed.enabled, True) and settings.speed.enabled,
+        speed_enabled=_first(speed.enabled, True) and settings.speed.enabled and rules.speed,
         speed_per_day=_least(_first(speed.per_day, settings.speed.per_day), most.speed_per_day),
         speed_max_duration_s=min(filter(None, (speed.max_duration_s, settings.speed.max_duration_s))),
         speed_max_bytes=min(
@@ -153,21 +173,22 @@ def make_plan(settings: Settings, configuration: AgentConfiguration | None, surr
         speed_engine=settings.speed.engine,
         calendar=calendar,
         check_interval_s=max(_first(check.interval_s, settings.check.interval_s), _check_interval_s(most)),
-        floors=_floors(remote.school, wanted) if checked else {},
-        budget=budget,
+        floors={direction: floors[direction] for direction in Direction if direction in floors and direction in wanted}
+        if checked
+        else {},
+        budget=rules.budget,
         manners=Manners(**settings.courtesy.model_dump()),
         timezone=str(getattr(calendar.zone, "key", "UTC")),
         layers=_layers(settings, remote, surroundings, targets.values()),
         permit=_permit(settings, surroundings),
+        role=rules.role,
+        binding=surroundings.binding,
     )
 
 
-def _budget(settings: Settings, remote: AgentConfiguration) -> BudgetPlan:
-    here, there = settings.budget, remote.budget or BudgetConfiguration()
-    return merge(
-        Wish(here.profile, here.bytes_per_month, here.billing_day),
-        Wish(there.profile, there.bytes_per_month, there.billing_day),
-    )
+def _rules(settings: Settings, remote: AgentConfiguration, way: OneOfUplinks) -> Rules:
+    said = next((one for one in remote.uplinks or () if one.name == way.name), None)
+    return rules_of(way, said, settings.budget, remote.budget)
 
 
 def _check_interval_s(most: Limits) -> float:
@@ -190,12 +211,18 @@ def make_calendar(remote: AgentConfiguration, local: CalendarSettings) -> School
     )
 
 
-def _floors(school: SchoolConfiguration | None, directions: Sequence[Direction]) -> dict[Direction, float]:
-    if school is None:
-        return {}
-    known = {Direction.DOWNLOAD: school.download_floor_bps, Direction.UPLOAD: school.upload_floor_bps}
-    floors = ((direction, known[direction]) for direction in Direction if direction in directions)
-    return {direction: floor_bps for direction, floor_bps in floors if floor_bps}
+def floors_of(remote: AgentConfiguration, uplink: str) -> dict[Direction, float]:
+    """Return the floors of one uplink that the collector has told: its own before the school's."""
+    said = next((one for one in remote.uplinks or () if one.name == uplink), None)
+    sources = [one for one in (remote.school, said) if one is not None]
+    floors: dict[Direction, float] = {}
+    for one in sources:
+        for direction, floor_bps in (
+            (Direction.DOWNLOAD, one.download_floor_bps),
+            (Direction.UPLOAD, one.upload_floor_bps),
+        ):
+            floors.update({direction: floor_bps} if floor_bps else {})
+    return floors
 
 
 def _layers(
@@ -224,6 +251,8 @@ def _layers(
         else None,
         discovers_isp=settings.default_targets and not any(target.layer is Layer.ISP for target in targets),
         quick_interval_s=settings.layers.quick_interval_s,
+        is_direct=surroundings.is_direct,
+        asks_system=surroundings.binding is None,
     )
 
 

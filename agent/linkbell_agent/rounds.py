@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
@@ -12,6 +12,7 @@ from linkbell_agent.probes.base import ProbeContext
 from linkbell_agent.schedule.done import Done
 from linkbell_agent.schedule.outcome import TRIED_AGAIN, failure_of
 from linkbell_agent.schedule.slots import Agenda, Due, Kind, Present, Slot, Timetable, present
+from linkbell_agent.slim import dataclass
 from linkbell_wire.records import Record, SkipRecord
 from linkbell_wire.words import SkipReason
 

@@ -7,8 +7,9 @@ resolv.conf(5). A line that makes no sense is passed over: half an answer is bet
 import ipaddress
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from linkbell_agent.slim import dataclass
 
 _RTF_UP, _RTF_GATEWAY, _RTF_REJECT = 0x0001, 0x0002, 0x0200
 _ROUTE_FILE = Path("/proc/net/route")

@@ -5,26 +5,28 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from linkbell_agent.configuration import Outcome
 from linkbell_agent.done_file import DoneFile
-from linkbell_agent.layers.watch import LayerProbes, LayerWatch
+from linkbell_agent.layers.watch import LayerWatch
 from linkbell_agent.life import Life
-from linkbell_agent.line_tests import LineTests, OpenDoor
+from linkbell_agent.line_tests import OpenDoor
 from linkbell_agent.link import CollectorLink, report
+from linkbell_agent.measuring import ACCOUNT_DELAY_S, Line, Measuring, Probes, Shared
 from linkbell_agent.memory import give_back
 from linkbell_agent.past_boots import Event
-from linkbell_agent.plan import Plan
-from linkbell_agent.probes.base import CheckRequest, PingRequest, Probe, ProbeContext, SpeedRequest
+from linkbell_agent.probes.base import ProbeContext
 from linkbell_agent.retry import Backoff
-from linkbell_agent.rounds import Asked, Rounds, Work
-from linkbell_agent.schedule import phase
-from linkbell_agent.schedule.slots import Kind
+from linkbell_agent.slim import dataclass
 from linkbell_agent.spool import Spool
 from linkbell_wire.records import EventRecord, Record
-from linkbell_wire.words import Direction, EventName
+from linkbell_wire.words import EventName
+
+if TYPE_CHECKING:
+    from linkbell_agent.route_watch import Looking, RouteWatch
 
 log = logging.getLogger(__name__)
 
@@ -32,26 +34,10 @@ CONFIGURATION_INTERVAL_S = 3600.0
 CONFIGURATION_LEAST_S = 5.0
 """The collector is not asked for its configuration more often, whatever it names."""
 
-WAKES_EARLY_S = 0.01
-"""A sleep may end this much before its time."""
-
 FLUSH_INTERVAL_S = 10.0
 FAULT_WAIT_S = 60.0
-ACCOUNT_DELAY_S = 120.0
-ACCOUNT_INTERVAL_S = 6 * 3600.0
 LAST_SEND_S = 1.5
 STOP_LIMIT_S = 4.0
-
-
-@dataclass(frozen=True, slots=True)
-class Probes:
-    """The probes a runner calls."""
-
-    ping: Probe[PingRequest]
-    speed: Probe[SpeedRequest]
-    check: Probe[CheckRequest] | None = None
-    layers: LayerProbes | None = None
-    """What the verdict is found with; pings alone if None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +56,18 @@ class RunnerOptions:
     """What else runs for ever, such as the page."""
     life: Life | None = None
     open_door: OpenDoor | None = None
+    default_route: "Looking | None" = None
+    """Sees which uplink carries the default route; None on a box with one uplink, where nothing can move."""
     account_delay_s: float = ACCOUNT_DELAY_S
     rng: random.Random = field(default_factory=random.SystemRandom)
+
+
+def _watch(options: RunnerOptions, context: ProbeContext) -> "RouteWatch | None":
+    if options.default_route is None:
+        return None
+    from linkbell_agent.route_watch import RouteWatch  # most boxes have one way out, and no memory to spare
+
+    return RouteWatch(options.state, options.default_route, context.clock.monotonic)
 
 
 class Runner:
@@ -80,24 +76,34 @@ class Runner:
     def __init__(
         self,
         probes: Probes,
-        context: ProbeContext,
-        plan: Callable[[], Plan],
+        lines: Sequence[Line],
         keeping: tuple[Spool, CollectorLink],
         options: RunnerOptions,
     ) -> None:
-        self._probes = probes
-        self._context = context
-        self._plan = plan
+        self._context = lines[0].context
         self._spool, self._link = keeping
-        self._life = options.life or Life(context.clock, options.state)
+        self._life = options.life or Life(self._context.clock, options.state)
         self._options = options
         self._on_record = options.on_record
-        self._done = DoneFile(options.state, context.clock.monotonic)
-        self.layers = LayerWatch(probes.layers or LayerProbes(probes.ping), context, self._keep)
-        self._line = asyncio.Lock()
-        """Held by whatever loads or times the line: a ping during a speed test would blame the line for the test."""
-        self._tests = LineTests(context, plan, self._line, self._spool.history_held, options.open_door)
+        self._route = _watch(options, self._context)
+        shared = Shared(
+            seed=options.seed,
+            done=DoneFile(options.state, self._context.clock.monotonic),
+            keep=self.keep,
+            hold=self._spool.history_held,
+            open_door=options.open_door,
+            carries=lambda uplink: None if self._route is None else self._route.carries(uplink),
+            speed_now=options.speed_now,
+            account_delay_s=options.account_delay_s,
+            test=asyncio.Lock(),
+        )
+        self._uplinks = [Measuring(probes, line, shared, is_first=line is lines[0]) for line in lines]
         self._stopped = asyncio.Event()
+
+    @property
+    def layers(self) -> LayerWatch:
+        """What watches the first uplink."""
+        return self._uplinks[0].layers
 
     def stop(self) -> None:
         """Ask :meth:`run` to end."""
@@ -111,13 +117,11 @@ class Runner:
             await self._spool.flush()  # this run may end as badly before it has reported that
         await self._life.begin()
         loops = (
-            self._ping_for_ever,
-            self._test_for_ever,
-            *((self._check_downloads_for_ever, self._check_uploads_for_ever) if self._probes.check else ()),
+            *(loop for uplink in self._uplinks for loop in uplink.loops),
             self._flush_for_ever,
             self._report_for_ever,
             self._configure_for_ever,
-            self._account_for_ever,
+            *((self._watch_route_for_ever,) if self._route is not None else ()),
             *self._options.beside,
         )
         try:
@@ -135,16 +139,11 @@ class Runner:
         try:
             async with asyncio.timeout(STOP_LIMIT_S):
                 await self._try(self._send_last)
-                await self._try(self._close_door)
+                await self._try(self._uplinks[0].close)  # there is one door for all
                 await self._spool.close()
                 await self._life.end()
         except TimeoutError:
             log.error("the disk did not take the last results in time")
-
-    async def _close_door(self) -> None:
-        door = self._tests.door()
-        if door is not None:
-            await door.close()
 
     async def _send_last(self) -> None:
         connected = self._link.present
@@ -169,76 +168,22 @@ class Runner:
             return False
         return True
 
-    async def _ping_for_ever(self) -> None:
-        clock = self._context.clock
-        await self._ping_round(self._plan())  # a technician waits for the first one
-        # From here on a grid of its own: agents that got their power back together do not ping together.
-        due_s = clock.monotonic() + phase(self._options.seed, self._plan().ping_interval_s)
+    async def _watch_route_for_ever(self) -> None:
+        """Say when the default route moves from one uplink to another."""
+        from linkbell_agent.route_watch import LOOK_S
+
+        assert self._route is not None
+        contexts = {uplink.name: uplink.context for uplink in self._uplinks}
         while True:
-            await asyncio.sleep(self.layers.wait_s(due_s - clock.monotonic()))
-            plan = self._plan()
-            await self._ping_round(plan)
-            # A round that was held up does not bring two at once, and one before its time leaves the grid as it is.
-            interval_s = await self._tests.ping_interval_s(plan)
-            late_s = clock.monotonic() - due_s + WAKES_EARLY_S
-            due_s += interval_s * max(0, -(-late_s // interval_s))
+            details = self._route.look(self._verdict_on)
+            if details is not None:
+                context = contexts.get(str(details["to"] or details["from"]), self._context)
+                self.keep(EventRecord(**context.stamp(), event=EventName.FAILOVER, details=details))
+            await asyncio.sleep(LOOK_S)
 
-    async def _ping_round(self, plan: Plan) -> None:
-        refused = await self._tests.refuse_pings(plan)
-        if refused is not None:
-            self._keep(refused)
-            return
-        async with self._line:
-            await self.layers.round(plan)
-
-    async def _test_for_ever(self) -> None:
-        await self._rounds(
-            Work(
-                Kind.SPEED,
-                lambda: self._plan().timetable(Kind.SPEED),
-                lambda: bool(self._plan().servers),
-                self._measure_speed,
-                first_at_once=True,
-                now=self._options.speed_now,
-            )
-        ).run()
-
-    async def _check_downloads_for_ever(self) -> None:
-        await self._check_for_ever(Kind.CHECK_DOWNLOAD, Direction.DOWNLOAD)
-
-    async def _check_uploads_for_ever(self) -> None:
-        await self._check_for_ever(Kind.CHECK_UPLOAD, Direction.UPLOAD)
-
-    async def _check_for_ever(self, kind: Kind, direction: Direction) -> None:
-        await self._rounds(
-            Work(
-                kind,
-                lambda: self._plan().timetable(kind),
-                lambda: bool(self._plan().servers),
-                lambda asked: self._measure_floor(direction, asked),
-            )
-        ).run()
-
-    def _rounds(self, work: Work) -> Rounds:
-        return Rounds(work, self._context, self._done, self._options.seed, self._keep)
-
-    async def _measure_speed(self, asked: Asked) -> Record:
-        return await self._tests.speed(self._probes.speed, self._probes.check, asked, self._keep)
-
-    async def _measure_floor(self, direction: Direction, asked: Asked) -> Record:
-        probe = self._probes.check
-        assert probe is not None
-        return await self._tests.check(probe, direction, asked)
-
-    async def _account_for_ever(self) -> None:
-        """Say how much of the month's data is used, and what it will come to."""
-        while True:
-            await asyncio.sleep(self._options.account_delay_s)
-            door = self._tests.door()
-            if door is not None:
-                usage = await door.usage(self._context.uplink.name)
-                self._event(EventName.DATA_USE, **usage.details())
-            await asyncio.sleep(ACCOUNT_INTERVAL_S)
+    def _verdict_on(self, name: str | None) -> str | None:
+        state = next((uplink.layers.verdict.state for uplink in self._uplinks if uplink.name == name), None)
+        return None if state is None else state.value
 
     async def _flush_for_ever(self) -> None:
         while True:
@@ -284,9 +229,10 @@ class Runner:
             self._event(name, **details)
 
     def _event(self, name: EventName, **details: str | float | None) -> None:
-        self._keep(EventRecord(**self._context.stamp(), event=name, details=dict(details)))
+        self.keep(EventRecord(**self._context.stamp(), event=name, details=dict(details)))
 
-    def _keep(self, record: Record) -> None:
+    def keep(self, record: Record) -> None:
+        """Number a record, keep it until the collector has it, and show it to whoever looks on."""
         kept = self._spool.append(record)
         self._options.remember(kept)
         if self._on_record is None:

@@ -7,7 +7,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from linkbell_agent.page.listen import read_listen
 from linkbell_wire import calendar, fields
@@ -15,11 +15,12 @@ from linkbell_wire.configuration import (
     MAX_NAMES,
     MAX_PLATFORMS,
     MAX_TARGETS,
+    MAX_UPLINKS,
     PlatformConfiguration,
     SpeedServer,
     TargetConfiguration,
 )
-from linkbell_wire.words import BudgetProfile, Direction, Engine
+from linkbell_wire.words import BudgetProfile, Direction, Engine, UplinkRole
 
 
 def _is_address(value: str) -> str:
@@ -197,6 +198,18 @@ class BudgetSettings(Section):
     )
 
 
+class OneOfUplinks(UplinkSettings):
+    """One of several ways out. ``role`` unset: the first of the list is the primary one, others are backups."""
+
+    name: fields.Name
+    role: UplinkRole | None = None
+    resolvers: list[Annotated[str, AfterValidator(_is_address)]] | None = Field(None, max_length=MAX_NAMES)
+    budget: BudgetSettings | None = None
+    speed: bool | None = None
+    check: bool | None = None
+    ping_interval_s: float | None = Field(None, ge=10, le=86_400)
+
+
 class CourtesySettings(Section):
     """Waiting while others use the line."""
 
@@ -288,6 +301,11 @@ class Settings(Section):
         description="Private networks the collector may name targets in, besides the box's own.",
     )
     uplink: UplinkSettings = Field(default_factory=UplinkSettings, description="The way out that is measured.")
+    uplinks: list[OneOfUplinks] = Field(
+        default_factory=list,
+        max_length=MAX_UPLINKS,
+        description="The ways out, where there are several; each is bound and measured by itself.",
+    )
     ping: PingSettings = Field(default_factory=PingSettings, description="Pings.")
     layers: LayerSettings = Field(default_factory=LayerSettings, description="What the verdict is decided from.")
     speed: SpeedSettings = Field(default_factory=SpeedSettings, description="Full speed tests.")
@@ -298,3 +316,50 @@ class Settings(Section):
     report: ReportSettings = Field(default_factory=ReportSettings, description="Sending to the collector.")
     spool: SpoolSettings = Field(default_factory=SpoolSettings, description="Keeping what is not acknowledged.")
     page: PageSettings = Field(default_factory=PageSettings, description="The page on the school's own network.")
+
+    @field_validator("uplinks")
+    @classmethod
+    def _can_be_told_apart(cls, uplinks: list[OneOfUplinks], info: ValidationInfo) -> list[OneOfUplinks]:
+        alone = info.data.get("uplink")
+        if uplinks and alone is not None and alone.model_fields_set:
+            raise ValueError("uplink and uplinks are both set: put all of them into uplinks, or leave uplinks out")
+        _tell_apart(uplinks)
+        return uplinks
+
+    @property
+    def has_several(self) -> bool:
+        """Whether the box has more than one uplink; a list of one is the short form in more words."""
+        return len(self.uplinks) > 1
+
+    @property
+    def ways(self) -> list[OneOfUplinks]:
+        """The uplinks, the first of them the one for what is not of one uplink; ``uplink`` if none are listed."""
+        if not self.uplinks:
+            return [OneOfUplinks.model_construct(**dict(self.uplink), role=UplinkRole.PRIMARY)]
+        default = [UplinkRole.PRIMARY, *([UplinkRole.BACKUP] * (len(self.uplinks) - 1))]
+        return [
+            one if one.role is not None else one.model_copy(update={"role": role})
+            for one, role in zip(self.uplinks, default, strict=True)
+        ]
+
+
+def _tell_apart(uplinks: list[OneOfUplinks]) -> None:
+    """Raise ``ValueError`` for uplinks of which a packet could not be said to belong to one."""
+    if len(uplinks) < 2:
+        return
+    names = [one.name for one in uplinks]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two uplinks are called {name}: give each a name of its own")
+    for one in uplinks:
+        if one.device is None and one.source is None:
+            raise ValueError(f"{one.name} is bound to nothing: give it a device, such as eth0, or a source address")
+        for other in uplinks[names.index(one.name) + 1 :]:
+            if one.source is not None and one.source == other.source:
+                raise ValueError(
+                    f"{one.name} and {other.name} have the same source, {one.source}: nothing tells them apart"
+                )
+            if one.device is not None and one.device == other.device and None in (one.source, other.source):
+                raise ValueError(
+                    f"{one.name} and {other.name} have the same device, {one.device}: give each a source as well"
+                )

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from uuid import UUID
@@ -14,6 +13,7 @@ from linkbell_agent.clock import Clock
 from linkbell_agent.collector_api import CollectorApi, HttpReply
 from linkbell_agent.describe import advice, unreachable
 from linkbell_agent.retry import Backoff, retry_after_s
+from linkbell_agent.slim import dataclass
 from linkbell_agent.spool import Spool, WaitingBatch
 from linkbell_agent.turns import Lane
 from linkbell_wire import PROTOCOL_VERSION

@@ -10,13 +10,22 @@ import re
 import tomllib
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from linkbell_agent.sections import PlatformSettings, Section, ServerSettings, Settings, TargetSettings
+from linkbell_agent.sections import (
+    BudgetSettings,
+    OneOfUplinks,
+    PlatformSettings,
+    Section,
+    ServerSettings,
+    Settings,
+    TargetSettings,
+)
+from linkbell_agent.slim import dataclass
 
 DEFAULT_FILE = Path("/etc/linkbell/agent.toml")
 ENVIRONMENT_PREFIX = "LINKBELL_AGENT_"
@@ -198,7 +207,7 @@ def _nearest_in_section(location: Sequence[str]) -> str:
             continue
         info = model.model_fields.get(part)
         if info is None or not (isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)):
-            return _nearest_in_list(model, part, location[-1])
+            return _nearest_in_list(model, location)
         model = info.annotation
     hint = nearest(location[-1], list(model.model_fields))
     if hint:
@@ -207,10 +216,13 @@ def _nearest_in_section(location: Sequence[str]) -> str:
     return whole or f" Settings here: {', '.join(model.model_fields)}."
 
 
-def _nearest_in_list(model: type[BaseModel], part: str, name: str) -> str:
+def _nearest_in_list(model: type[BaseModel], location: Sequence[str]) -> str:
+    *places, name = (part for part in location if not part.isdigit())
     items: dict[str, type[BaseModel]] = {
         "targets": TargetSettings,
         "platforms": PlatformSettings,
         "servers": ServerSettings,
+        "uplinks": OneOfUplinks,
+        "budget": BudgetSettings,
     }
-    return nearest(name, list(items.get(part, model).model_fields))
+    return nearest(name, list(items.get(places[-1], model).model_fields))

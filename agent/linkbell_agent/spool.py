@@ -12,12 +12,13 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID, uuid4
 
 from linkbell_agent.clock import Clock
+from linkbell_agent.slim import dataclass
 from linkbell_agent.spool_file import SpoolDamagedError, SpoolFileError, StoredRecord
 from linkbell_agent.threads import Worker
 from linkbell_agent.turns import HISTORY_PER_LIVE, Lane, Waiting, whose_turn
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 
 COALESCE_S = 0.2
 """What comes together is sent together."""
+
+IN_RAM = 2000
+"""So many records, about half a kilobyte each, are kept when the disk cannot be written."""
 
 FORGET_AT = 1000
 """So many settled records are deleted together."""
@@ -45,13 +49,13 @@ def worth(kind: RecordKind) -> int:
 class Limits:
     """How much is kept, and how long in RAM alone.
 
-    ``in_ram`` records, about half a kilobyte each, are kept when the disk cannot be written; at half of them the disk
-    is written whether or not ``flush_after_s`` has passed.
+    ``in_ram`` records are kept when the disk cannot be written; at half of them the disk is written whether or not
+    ``flush_after_s`` has passed.
     """
 
     records: int = 200_000
     flush_after_s: float = 600.0
-    in_ram: int = 2000
+    in_ram: int = IN_RAM
 
 
 class DiskStore(Protocol):

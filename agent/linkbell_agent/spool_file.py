@@ -10,9 +10,10 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+
+from linkbell_agent.slim import dataclass
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,8 @@ class SpoolFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.set_aside: Path | None = None
+        self.set_aside_records: int | None = None
+        """How many records lie in it, None if that cannot be read either."""
         self._passed_id = 0
         self.passed = 0
         """How many records are settled and still in the file."""
@@ -91,6 +94,7 @@ class SpoolFile:
                 self._database = self._open()
             except _DamagedError as damage:
                 self.set_aside = self._move_away(damage.suffix)
+                self.set_aside_records = _count(self.set_aside)
                 self._database = self._open()
             self._look()
         except (sqlite3.Error, OSError, _DamagedError) as error:
@@ -307,6 +311,15 @@ def _prepare(database: sqlite3.Connection) -> None:
     if version == 0:
         database.executescript(_SCHEMA)
         database.execute(f"PRAGMA user_version = {_FORMAT}")
+
+
+def _count(damaged: Path) -> int | None:
+    """Return how many records a file holds that is not to be relied on."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{damaged.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return int(database.execute("SELECT count(*) FROM records").fetchone()[0])
+    except sqlite3.Error:
+        return None
 
 
 def _checksum(record: StoredRecord) -> int:

@@ -10,8 +10,15 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
+_under_way = 0
+
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def under_way() -> int:
+    """Return how many calls have been asked for and not ended, for whoever simulates time: they take real time."""
+    return _under_way
 
 
 class BlockingCalls:
@@ -42,6 +49,7 @@ class BlockingCalls:
             threading.Thread(target=work, name="linkbell-call", daemon=True).start()
         except RuntimeError:  # no thread can be had: the box is at its limits
             self._slots.release()
+            job.drop()
             raise
         result: T = await job.future
         return result
@@ -77,6 +85,8 @@ class _Job:
     """A call, and the future its outcome goes to."""
 
     def __init__(self, function: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
+        global _under_way  # noqa: PLW0603 - one number of the process; only the loop's thread writes it
+        _under_way += 1
         self._function = function
         self._loop = loop
         self.future: asyncio.Future[Any] = loop.create_future()
@@ -94,7 +104,14 @@ class _Job:
         except RuntimeError:
             return  # the loop has ended: nobody waits any more
 
+    def drop(self) -> None:
+        """Forget a call that will not be made."""
+        self.future.cancel()
+        self._settle(None, None)
+
     def _settle(self, result: object, error: BaseException | None) -> None:
+        global _under_way  # noqa: PLW0603 - see above
+        _under_way -= 1
         if self.future.done():
             return
         if error is not None:

@@ -4,8 +4,9 @@ After a month without a line two hundred thousand records wait. Whoever watches 
 now, then what happened, then every ping of the month; and none of the three may wait for another to end.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+from linkbell_agent.slim import dataclass
 
 HISTORY_PER_LIVE = 3
 """So many batches of history for one of what is new, while both wait."""

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from linkbell_collector import folder_clock
 from linkbell_collector.clock import Clock, SystemClock
 from linkbell_collector.errors import RefusedError
 from linkbell_collector.folder_lock import FolderLock
@@ -21,7 +22,7 @@ from linkbell_collector.http.site import Site
 from linkbell_collector.ingest.service import Ingest
 from linkbell_collector.live import LiveState
 from linkbell_collector.pages.render import Pages
-from linkbell_collector.registry import Floors, Registry
+from linkbell_collector.registry import Registry
 from linkbell_collector.settings import Settings
 from linkbell_collector.store.sqlite import SqliteStore
 from linkbell_collector.store.sqlite_connection import DATABASE_NAME, Database
@@ -46,7 +47,7 @@ async def open_store(settings: Settings, clock: Clock) -> SqliteStore:
 
 def build(settings: Settings, *, clock: Clock | None = None) -> "Application":
     """Return the collector, not yet started."""
-    return Application(settings, clock or SystemClock())
+    return Application(settings, clock or folder_clock.clock_of(settings.data, SystemClock()))
 
 
 class Application:
@@ -90,10 +91,10 @@ class Application:
         store = await open_store(settings, clock)
         self._stack.push_async_callback(store.close)
         live = LiveState()
-        floors = Floors(settings.default_download_floor_bps, settings.default_upload_floor_bps)
         keep_s = max(settings.lifetimes.reading_ttl_s, settings.speed_ttl_s)
-        registry = Registry(store, live, clock, floors, keep_s)
+        registry = Registry(store, live, clock, settings.defaults, keep_s)
         await registry.load()
+        folder_clock.refuse_real_schools(clock, registry.directory)
         self._registry = registry
         watcher = asyncio.create_task(registry.watch(), name="registry-watch")
         self._stack.push_async_callback(_cancel, watcher)

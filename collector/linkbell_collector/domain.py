@@ -7,7 +7,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from linkbell_collector.loss import NO_ACCOUNT, Account
-from linkbell_wire import AnyRecord, CheckRecord, Rejection, SkipRecord
+from linkbell_collector.profile import NO_WISHES, Profile, Wishes
+from linkbell_wire import AnyRecord, CheckRecord, EventRecord, Rejection, SkipRecord
 
 
 class AgentState(StrEnum):
@@ -31,7 +32,11 @@ class TimeQuality(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class School:
-    """A site. Rates in bits per second, coordinates in degrees; what is not known is ``None``."""
+    """A site. Rates in bits per second, coordinates in degrees; what is not known is ``None``.
+
+    ``contract_`` rates are what is paid for; ``wishes`` what its agents are asked to do; ``country`` two letters (ISO
+    3166-1); ``giga_id`` the id in Giga's school master.
+    """
 
     id: str
     name: str | None = None
@@ -41,10 +46,16 @@ class School:
     technology: str | None = None
     latitude: float | None = None
     longitude: float | None = None
-    timezone: str = "UTC"
+    timezone: str | None = None
     download_floor_bps: float | None = None
     upload_floor_bps: float | None = None
     approved: bool = True
+    country: str | None = None
+    giga_id: str | None = None
+    contract_download_bps: float | None = None
+    contract_upload_bps: float | None = None
+    wishes: Wishes = NO_WISHES
+    simulated: bool = False
 
     @property
     def title(self) -> str:
@@ -94,10 +105,19 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """All schools by id and all agents by the hash of their credential: small, and held in memory whole."""
+    """All schools by id, agents by the hash of their credential, regions by name: small, and held in memory whole."""
 
     schools: Mapping[str, School] = field(default_factory=dict)
     agents: Mapping[bytes, Agent] = field(default_factory=dict)
+    regions: Mapping[str, Profile] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SchoolEdits:
+    """Many schools at once: new ones, and changed ones with the names of the fields that changed."""
+
+    added: Sequence[School] = ()
+    changed: Sequence[tuple[School, frozenset[str]]] = ()
 
 
 class DatedRecord(NamedTuple):
@@ -146,6 +166,15 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """How much of the simulated is gone: schools, agents and records."""
+
+    schools: int
+    agents: int
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
 class Enrolled:
     """The outcome of an enrolment."""
 
@@ -159,4 +188,6 @@ def series_target(record: AnyRecord) -> str:
         return record.direction.value
     if isinstance(record, SkipRecord):
         return record.skipped
+    if isinstance(record, EventRecord):
+        return record.event.value
     return getattr(record, "target", "")

@@ -51,6 +51,8 @@ def decide(request: EnrolRequest, token: Token | None, school: School | None, be
         )
     if school is None:
         return Grant(wanted, AgentState.PENDING, create_school=True)
+    if school.simulated != bool(request.simulated):
+        raise _mismatch(_what_is_simulated(school))
     if token.region is not None and school.region != token.region:
         raise _mismatch(f"school {school.id} is not in the region of this join token")
     state = AgentState.ACTIVE if school.approved else AgentState.PENDING
@@ -80,6 +82,13 @@ def _grant_again(again: Agent, wanted: str) -> Grant:
     if again.school != wanted:
         raise _mismatch(f"this installation is already enrolled at school {again.school}")
     return Grant(again.school, again.state, again=again)
+
+
+def _what_is_simulated(school: School) -> str:
+    """A box that measures nothing must not speak for a school, nor a school's box be lost among them."""
+    if school.simulated:
+        return f"school {school.id} is simulated, and this agent is not"
+    return f"this agent is simulated, and school {school.id} is not"
 
 
 def _mismatch(message: str) -> CollectorError:

@@ -34,6 +34,7 @@ class Source(Enum):
     UPLOAD = auto()
     SPEED_ATTEMPT = auto()
     CHECK = auto()
+    DATA = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ _UPLINK = ("school", "uplink")
 _TARGET = ("school", "uplink", "target")
 _DIRECTION = ("school", "uplink", "direction")
 _AGENT = ("school", "agent")
-_INFO = ("school", "name", "region", "district", "provider", "technology", "latitude", "longitude")
+_INFO = ("school", "name", "region", "district", "provider", "technology", "latitude", "longitude", "simulated")
 
 FAMILIES = (
     Family(
@@ -204,6 +205,22 @@ FAMILIES = (
         lambda reading: int(reading.failure is None),
     ),
     Family(
+        "linkbell_data_used_bytes",
+        "What measuring has used of the month's data on this uplink.",
+        _UPLINK,
+        Source.DATA,
+        attrgetter("used_bytes"),
+        _LINE,
+    ),
+    Family(
+        "linkbell_data_budget_bytes",
+        "What measuring may use in a month on this uplink; absent without a budget.",
+        _UPLINK,
+        Source.DATA,
+        attrgetter("budget_bytes"),
+        _LINE,
+    ),
+    Family(
         "linkbell_agent_info",
         "The version of the agent; always 1.",
         (*_AGENT, "version"),
@@ -255,7 +272,7 @@ _Items = list[tuple[Any, Any]]
 
 def _sources(snapshot: Snapshot, horizon: Horizon) -> dict[Source, _Items]:
     """Pair what holds the labels with what is current, each reading taken once; all that is old is left out here."""
-    speeds = _readings(snapshot, RecordKind.SPEED, horizon, horizon.speed_us)
+    speeds = _tests(snapshot, RecordKind.SPEED, horizon)
     return {
         Source.KNOWN_SCHOOL: [
             (live, live)
@@ -265,10 +282,11 @@ def _sources(snapshot: Snapshot, horizon: Horizon) -> dict[Source, _Items]:
         ],
         Source.SCHOOL: _schools(snapshot, horizon),
         Source.AGENT: [(agent, agent) for agent in snapshot.agents if agent.report_us >= horizon.school_us],
-        Source.PING: _readings(snapshot, RecordKind.PING, horizon, horizon.reading_us),
-        Source.DNS: _readings(snapshot, RecordKind.DNS, horizon, horizon.reading_us),
-        Source.HTTP: _readings(snapshot, RecordKind.HTTP, horizon, horizon.reading_us),
-        Source.CHECK: _readings(snapshot, RecordKind.CHECK, horizon, horizon.speed_us),
+        Source.PING: _recent(snapshot, RecordKind.PING, horizon),
+        Source.DNS: _recent(snapshot, RecordKind.DNS, horizon),
+        Source.HTTP: _recent(snapshot, RecordKind.HTTP, horizon),
+        Source.CHECK: _tests(snapshot, RecordKind.CHECK, horizon),
+        Source.DATA: _tests(snapshot, RecordKind.EVENT, horizon),
         Source.SPEED: speeds,
         Source.DOWNLOAD: [item for item in speeds if item[0].target == Direction.DOWNLOAD],
         Source.UPLOAD: [item for item in speeds if item[0].target == Direction.UPLOAD],
@@ -284,11 +302,19 @@ def _schools(snapshot: Snapshot, horizon: Horizon) -> _Items:
     ]
 
 
-def _readings(snapshot: Snapshot, kind: RecordKind, horizon: Horizon, oldest_us: int) -> _Items:
+def _recent(snapshot: Snapshot, kind: RecordKind, horizon: Horizon) -> _Items:
     return [
         (slot, reading)
         for slot in snapshot.slots[kind]
-        if (reading := slot.reading) is not None and reading.at_us >= oldest_us and _alive(slot, horizon)
+        if (reading := slot.reading) is not None and slot.is_recent(reading.at_us, horizon) and _alive(slot, horizon)
+    ]
+
+
+def _tests(snapshot: Snapshot, kind: RecordKind, horizon: Horizon) -> _Items:
+    return [
+        (slot, reading)
+        for slot in snapshot.slots[kind]
+        if (reading := slot.reading) is not None and reading.at_us >= horizon.speed_us and _alive(slot, horizon)
     ]
 
 

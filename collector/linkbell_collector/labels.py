@@ -31,6 +31,7 @@ def of_school_info(school: School) -> str:
         ("technology", school.technology or ""),
         ("latitude", _number(school.latitude)),
         ("longitude", _number(school.longitude)),
+        ("simulated", "true" if school.simulated else ""),
     )
 
 

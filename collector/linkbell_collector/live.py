@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 from linkbell_collector import labels, loss
 from linkbell_collector.domain import Agent, AgentReport, DatedRecord, School, TimeQuality, Wanted
+from linkbell_collector.lifetimes import Horizon
 from linkbell_wire import (
     AnyRecord,
     CheckRecord,
     DnsRecord,
+    EventRecord,
     Failure,
     FailureCode,
     HttpRecord,
@@ -22,12 +24,15 @@ from linkbell_wire import (
     RecordKind,
     SpeedRecord,
 )
-from linkbell_wire.words import Direction
+from linkbell_wire.words import Direction, EventName
 
 MAX_SERIES_PER_SCHOOL = 512
 """More uplinks and targets than any school has; a box that invents names stops here, and the refusals are counted."""
 
-LIVE_KINDS = (RecordKind.PING, RecordKind.DNS, RecordKind.HTTP, RecordKind.SPEED, RecordKind.CHECK)
+ROUNDS_OF_PATIENCE = 3
+
+LIVE_KINDS = (RecordKind.PING, RecordKind.DNS, RecordKind.HTTP, RecordKind.SPEED, RecordKind.CHECK, RecordKind.EVENT)
+"""Of events only those are held that say how a month's data stands."""
 
 
 class PingReading(NamedTuple):
@@ -70,7 +75,15 @@ class CheckReading(NamedTuple):
     passed: bool
 
 
-Reading = PingReading | FetchReading | SpeedReading | CheckReading
+class DataReading(NamedTuple):
+    """How a month's data of an uplink stands, in bytes; ``budget_bytes`` is ``None`` without a budget."""
+
+    at_us: int
+    used_bytes: int
+    budget_bytes: int | None
+
+
+Reading = DataReading | PingReading | FetchReading | SpeedReading | CheckReading
 
 
 @dataclass(slots=True, eq=False)
@@ -87,6 +100,10 @@ class Slot:
     line: str
     reading: Reading | None = None
     attempt: Attempt | None = None
+
+    def is_recent(self, at_us: int, horizon: Horizon) -> bool:
+        """Tell whether a ping, look-up or fetch counts as current: three rounds of its school's may be missing."""
+        return at_us >= horizon.reading_us or at_us >= horizon.now_us - self.owner.patience_us
 
     @property
     def newest_us(self) -> int:
@@ -122,6 +139,7 @@ class SchoolLive:
     school: School
     labels: str
     info_labels: str
+    patience_us: int = 0
     last_report_us: int = 0
     agents: dict[str, AgentLive] = field(default_factory=dict)
     keys: set[tuple[RecordKind, SlotKey]] = field(default_factory=set)
@@ -169,9 +187,11 @@ class LiveState:
         for school in wanted.values():
             known = self._schools.get(school.id)
             if known is None:
-                self._schools[school.id] = SchoolLive(school, labels.of_school(school), labels.of_school_info(school))
-            elif known.school != school:
-                known.school, known.info_labels = school, labels.of_school_info(school)
+                known = self._schools[school.id] = SchoolLive(school, labels.of_school(school), "")
+            elif known.school == school:
+                continue
+            known.school, known.info_labels = school, labels.of_school_info(school)
+            known.patience_us = _patience_us(school)
 
     def forget(self, school_id: str) -> None:
         """Drop what is known of a school, before it is rebuilt from other agents; one that is gone is forgotten."""
@@ -229,6 +249,8 @@ class LiveState:
             self._apply_speed(school, record, at_us)
         elif isinstance(record, CheckRecord):
             self._apply_check(school, record, at_us)
+        elif isinstance(record, EventRecord) and (data := _data_use(record, at_us)) is not None:
+            self._replace(school, RecordKind.EVENT, record.uplink, record.event.value, data)
 
     def _apply_speed(self, school: SchoolLive, record: SpeedRecord, at_us: int) -> None:
         for direction, result in ((Direction.DOWNLOAD, record.download), (Direction.UPLOAD, record.upload)):
@@ -275,11 +297,19 @@ def settles(record: AnyRecord) -> bool:
     """Tell whether no older record of its series can add anything to live state."""
     if isinstance(record, SpeedRecord):
         return all(result is not None and result.bps is not None for result in (record.download, record.upload))
+    if isinstance(record, EventRecord) and record.event is EventName.DATA_USE:
+        return _data_use(record, 0) is not None
     return not isinstance(record, CheckRecord) or record.passed is not None
 
 
 WANTED = Wanted(kinds=tuple(kind.value for kind in LIVE_KINDS), settles=settles, at_most=500)
 """What live state is rebuilt from: the newest record of each series, and for speeds back to the last success."""
+
+
+def _patience_us(school: School) -> int:
+    """Return how long a reading lasts at least: three of the school's own rounds."""
+    interval_s = school.wishes.ping and school.wishes.ping.interval_s
+    return round(ROUNDS_OF_PATIENCE * (interval_s or 0) * 1e6)
 
 
 def _renew(slot: Slot, reading: Reading) -> None:
@@ -290,6 +320,19 @@ def _renew(slot: Slot, reading: Reading) -> None:
 def _try(slot: Slot, attempt: Attempt) -> None:
     if slot.attempt is None or attempt.at_us >= slot.attempt.at_us:
         slot.attempt = attempt
+
+
+def _data_use(record: EventRecord, at_us: int) -> DataReading | None:
+    """Read how the month's data stands; ``None`` of any other event, or without a number of bytes used."""
+    if record.event is not EventName.DATA_USE:
+        return None
+    used, budget = (_bytes(record.details.get(name)) for name in ("used_bytes", "budget_bytes"))
+    return None if used is None else DataReading(at_us, used, budget)
+
+
+def _bytes(value: str | bool | float | None) -> int | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return int(value) if is_number and value is not None and float(value) >= 0 else None
 
 
 def _ping(record: PingRecord, at_us: int) -> PingReading:

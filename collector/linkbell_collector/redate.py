@@ -5,6 +5,7 @@ CLOCK_BOOTTIME, which never steps and counts sleep, gives the age. Only an earli
 """
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from linkbell_collector.clock import to_us
 from linkbell_collector.domain import DatedRecord, TimeQuality
@@ -15,9 +16,37 @@ BOOT_TOLERANCE_US = 60_000_000
 """An earlier boot's record may lie this far past the start of the present one before its clock is disbelieved."""
 
 
-def date_records(records: Iterable[AnyRecord], clock: Clock, received_us: int) -> Iterator[DatedRecord]:
-    """Yield each record with its believed time. ``received_us`` is the collector's clock when the batch came."""
+LONGEST_WAY_US = 120_000_000
+"""What TCP takes at most to bring a batch over a line that fails and comes back. More is a step of our own clock."""
+
+DRIFT = 200e-6
+"""By how much two clocks may run apart; crystals without a battery's company reach half of it."""
+
+
+class Boot(NamedTuple):
+    """When a box was booted, by our clock, as the batch that came at ``seen_us`` left it."""
+
+    boot_id: str
+    booted_us: int
+    seen_us: int
+
+
+def see_boot(before: Boot | None, clock: Clock, received_us: int) -> Boot:
+    """Return when the box that sent ``clock`` was booted; ``before`` is what its batches so far have said.
+
+    Each batch says it, later by as long as it was under way. That is milliseconds, or minutes when a line fails under
+    it: TCP brings it once the line is back. So the earliest is the truest, as far as clocks do not run apart.
+    """
     booted_us = received_us - round(clock.boottime_s * 1e6)
+    if before is not None and before.boot_id == clock.boot_id:
+        expected_us = before.booted_us + round(max(0, received_us - before.seen_us) * DRIFT)
+        if booted_us - expected_us <= LONGEST_WAY_US:
+            booted_us = min(booted_us, expected_us)
+    return Boot(clock.boot_id, booted_us, received_us)
+
+
+def date_records(records: Iterable[AnyRecord], clock: Clock, booted_us: int) -> Iterator[DatedRecord]:
+    """Yield each record with its believed time. ``booted_us`` is when the box was booted, by the collector's clock."""
     for record in records:
         if record.boot_id == clock.boot_id:
             # A measurement cannot end after it was sent: then the box miscounted, and "now" is nearest the truth.

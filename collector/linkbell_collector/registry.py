@@ -6,40 +6,36 @@ noticed by asking the store once a second whether anybody else wrote, so a revoc
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
 
 from linkbell_collector.clock import Clock
 from linkbell_collector.domain import Agent, AgentState, Directory, School
 from linkbell_collector.errors import CollectorError
 from linkbell_collector.live import WANTED, LiveState
+from linkbell_collector.resolution import Defaults, Resolver
 from linkbell_collector.store.interface import Store
 
 log = logging.getLogger(__name__)
 POLL_INTERVAL_S = 1.0
 EXPIRE_INTERVAL_S = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Floors:
-    """Speeds in bits per second that hold for schools without their own."""
-
-    download_bps: float | None
-    upload_bps: float | None
+SCHOOLS_AT_ONCE = 500
 
 
 class Registry:
     """The directory of schools and agents, and the feeder of live state when it changes."""
 
-    def __init__(self, store: Store, live: LiveState, clock: Clock, floors: Floors, keep_s: float) -> None:
+    def __init__(self, store: Store, live: LiveState, clock: Clock, defaults: Defaults, keep_s: float) -> None:
         self._store = store
         self._live = live
         self._clock = clock
-        self._floors = floors
+        self._defaults = defaults
         self._keep_us = round(keep_s * 1e6)
+        self._read = Directory()
         self._directory = Directory()
         self._shown: dict[str, frozenset[int]] = {}
         self._complete: dict[str, frozenset[int]] = {}
         self._stale = False
+        self._asked = 0
+        self._answered = 0
         self._tidied_s = clock.monotonic_s()
         self._seen_changes = -1
         self._lock = asyncio.Lock()
@@ -52,12 +48,12 @@ class Registry:
         return self._directory.agents.get(credential_hash)
 
     def school(self, school_id: str) -> School | None:
-        """Return a school, with the default floors where it has none of its own."""
+        """Return a school, with the defaults that hold for it filled in."""
         return self._directory.schools.get(school_id)
 
     @property
     def directory(self) -> Directory:
-        """Everything, as last read; schools with the default floors where they have none of their own."""
+        """Everything, as last read; schools with the defaults that hold for them."""
         return self._directory
 
     @property
@@ -90,21 +86,42 @@ class Registry:
             await self._refreshed.wait_for(lambda: self.generation > generation)
 
     async def refresh(self) -> None:
-        """Read the directory anew, and rebuild live state where the agents that are shown have changed."""
+        """Read the directory anew, and rebuild live state where the agents that are shown have changed.
+
+        Whoever asks while another reads waits for one more reading, together with all others who do.
+        """
+        self._asked += 1
+        mine = self._asked
         async with self._lock:
+            if self._answered >= mine and not self._stale:
+                return
+            answering = self._asked
             self._stale = True
             read = await self._store.directory()
-            schools = {school.id: self._with_floors(school) for school in read.schools.values()}
-            self._directory = Directory(schools, read.agents)
+            schools = await self._resolved(read)
+            self._read, self._directory = read, Directory(schools, read.agents, read.regions)
             self._live.set_schools(school for school in schools.values() if school.approved)
             # Before the rebuild: what an agent sends while it runs must not be missed.
             before, self._shown = self._shown, _shown(self._directory)
             self._forget_those_who_lost_agents(before)
             await self._rebuild()
             self._stale = False
+            self._answered = answering
             self.generation += 1
         async with self._refreshed:
             self._refreshed.notify_all()
+
+    async def _resolved(self, read: Directory) -> dict[str, School]:
+        """Return the schools with their defaults; those of which nothing has changed as they were."""
+        before = self._read.schools if read.regions == self._read.regions else {}
+        resolver = Resolver(self._defaults, read.regions)
+        schools: dict[str, School] = {}
+        for number, school in enumerate(read.schools.values(), 1):
+            is_known = before.get(school.id) == school
+            schools[school.id] = self._directory.schools[school.id] if is_known else resolver.resolve(school)
+            if number % SCHOOLS_AT_ONCE == 0:
+                await asyncio.sleep(0)  # batches of agents come in between
+        return schools
 
     async def watch(self) -> None:
         """Follow what other processes write, and tidy up, until cancelled."""
@@ -163,14 +180,6 @@ class Registry:
         async for piece in self._store.latest(wanted, WANTED):
             for school_id, dated in piece:
                 self._live.apply(school_id, dated)
-
-    def _with_floors(self, school: School) -> School:
-        download, upload = school.download_floor_bps, school.upload_floor_bps
-        return replace(
-            school,
-            download_floor_bps=self._floors.download_bps if download is None else download,
-            upload_floor_bps=self._floors.upload_bps if upload is None else upload,
-        )
 
 
 def _shown(directory: Directory) -> dict[str, frozenset[int]]:

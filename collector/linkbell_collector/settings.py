@@ -3,6 +3,7 @@
 # ruff: noqa: RUF009 - ``_setting`` makes a dataclass field; the check does not see through it
 
 import difflib
+import json
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -12,6 +13,8 @@ from typing import Any
 from linkbell_collector import values
 from linkbell_collector.errors import UsageError
 from linkbell_collector.lifetimes import Lifetimes
+from linkbell_collector.profile import Profile, ProfileError, read_profile
+from linkbell_collector.resolution import Defaults
 from linkbell_wire.batch import MAX_BATCH_RECORDS, MAX_BODY_BYTES
 
 ENVIRONMENT_PREFIX = "LINKBELL_COLLECTOR_"
@@ -53,6 +56,30 @@ def _whole(low: int, high: int) -> Callable[[object], int]:
     return lambda value: int(parse(value))
 
 
+def _country(value: object) -> str:
+    return values.country_code(_text(value))
+
+
+def _countries(value: object) -> dict[str, Profile]:
+    if isinstance(value, str):  # in the environment there are no tables
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise ValueError(f'{value!r} is not JSON such as {{"KZ": {{"timezone": "Asia/Almaty"}}}}') from error
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"{value!r} is not a table with one table of settings for each country, such as [countries.KZ]"
+        )
+    return {values.country_code(name): _profile(name, content) for name, content in value.items()}
+
+
+def _profile(country: str, content: object) -> Profile:
+    try:
+        return read_profile(content)
+    except ProfileError as error:
+        raise ValueError(f"{country}.{error}") from error
+
+
 def _level(value: object) -> str:
     levels = ("debug", "info", "warning", "error")
     if _text(value).lower() not in levels:
@@ -89,6 +116,10 @@ class Settings:
     speed_tests_per_day: int | None = _setting(
         None, _whole(1, 288), "full speed tests an agent makes in a day; unset: each agent decides"
     )
+    country: str | None = _setting(None, _country, "country, in two letters, of schools that name none")
+    countries: Mapping[str, Profile] | None = _setting(
+        None, _countries, "what holds for the schools of a country where neither they nor their region say anything"
+    )
     silent_after_s: float = _setting(
         300.0, _between(10, 30 * _DAY_S), "a school that has not reported for so long is silent (linkbell_school_up 0)"
     )
@@ -116,6 +147,18 @@ class Settings:
     )
     shutdown_s: float = _setting(10.0, _between(0.1, 300), "time for open requests when asked to stop")
     log_level: str = _setting("info", _level, "debug, info, warning or error")
+
+    @property
+    def defaults(self) -> Defaults:
+        """What holds for schools of which nobody has said anything more."""
+        said: dict[str, object] = {
+            "download_floor_bps": self.default_download_floor_bps,
+            "upload_floor_bps": self.default_upload_floor_bps,
+            "ping": self.ping_interval_s and {"interval_s": self.ping_interval_s},
+            "speed": self.speed_tests_per_day and {"per_day": self.speed_tests_per_day},
+        }
+        everywhere = read_profile({name: value for name, value in said.items() if value is not None})
+        return Defaults(everywhere, self.countries or {}, self.country)
 
     @property
     def lifetimes(self) -> Lifetimes:

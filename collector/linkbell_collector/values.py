@@ -72,6 +72,14 @@ def websocket_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def country_code(text: str) -> str:
+    """Read the two letters of a country. Raises ``ValueError``."""
+    code = text.strip().upper()
+    if not (len(code) == 2 and code.isascii() and code.isalpha()):
+        raise ValueError(f"{text!r} is not a country: write two letters (ISO 3166-1), such as KZ")
+    return code
+
+
 def moment_us(text: str, now: datetime) -> int:
     """Read a period from ``now`` on (``90m``, ``24h``, ``7d``) or an ISO date or time, in UTC unless it says so."""
     period = _PERIOD.match(text.strip())

@@ -19,7 +19,7 @@ async def test_the_collectors_time_reaches_the_budget(tmp_path: Path) -> None:
     told = [f"state={tmp_path}", "budget.bytes_per_month=1000000000", "page.enabled=false"]
     agent = app.build(load(Path(os.devnull), told, {}).settings)
     try:
-        door = agent.runner._tests.door()
+        door = agent.runner._uplinks[0]._tests.door()
         assert door is not None
         assert agent.link.present is not None
         hear = agent.link.present.sender._heard

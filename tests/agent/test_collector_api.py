@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -111,6 +112,77 @@ async def _floods(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     await writer.drain()
 
 
+def says(reply: bytes) -> Handler:
+    """Answer every request with ``reply``, and hang up."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(reply)
+
+    return handler
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("reply", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", b"until the end"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok"),
+        (CHUNKED + b"3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n", b"abc0123456789"),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", b""),
+    ],
+)
+async def test_a_body_is_read_however_its_end_is_told(reply: bytes, body: bytes) -> None:
+    async with serving(says(reply)) as url:
+        api = HttpCollectorApi(url, timeout_s=5.0)
+        assert [(await api.request("GET", "/", {})).body for _ in range(2)] == [body, body]
+        api.close()
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (CHUNKED + b"-3\r\nabc\r\n0\r\n\r\n", FailureCode.PROTOCOL_ERROR),
+        (CHUNKED + b"3\r\nabcd\r\n0\r\n\r\n", FailureCode.PROTOCOL_ERROR),
+        (CHUNKED + b"fffffff\r\n", FailureCode.MESSAGE_TOO_LARGE),
+        (CHUNKED + b"3\r\nab", FailureCode.CONNECTION_CLOSED),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok", FailureCode.PROTOCOL_ERROR),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", FailureCode.PROTOCOL_ERROR),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", FailureCode.PROTOCOL_ERROR),
+    ],
+)
+async def test_a_reply_that_is_not_as_http_has_it_is_a_coded_failure(reply: bytes, code: FailureCode) -> None:
+    async with serving(says(reply)) as url:
+        api = HttpCollectorApi(url, timeout_s=5.0)
+        with pytest.raises(NetworkFailure) as caught:
+            await api.request("GET", "/", {})
+        assert caught.value.failure.code is code
+        api.close()
+
+
+async def test_a_line_end_in_a_value_begins_no_line_of_the_request() -> None:
+    seen: list[tuple[str, bytes]] = []
+
+    async def collector(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await read_request(reader))
+        writer.write(answer("304 Not Modified"))
+
+    async with serving(collector) as url:
+        api = HttpCollectorApi(url)
+        assert (await api.request("GET", "/", {"If-None-Match": '"a\r\nX-Evil: 1"'})).status == 304
+        api.close()
+    assert 'If-None-Match: "a X-Evil: 1"' in seen[0][0].split("\r\n")
+
+
+async def test_a_name_that_is_no_name_is_a_coded_failure() -> None:
+    with pytest.raises(NetworkFailure) as caught:
+        await HttpCollectorApi(f"http://{'x' * 70}.example:9").request("GET", "/", {})
+    assert caught.value.failure.code is FailureCode.DNS_NOT_FOUND
+
+
 @pytest.mark.parametrize(
     ("peer", "code"),
     [
@@ -160,3 +232,26 @@ async def test_cancelling_ends_at_once_and_the_next_request_works() -> None:
         slow = False
         assert (await api.request("GET", "/", {})).status == 200
         api.close()
+
+
+async def test_a_request_that_was_given_up_does_not_arrive_later() -> None:
+    """The kernel would go on sending it for minutes, and its clock says when it was sent."""
+    given_up, ended = asyncio.Event(), asyncio.Event()
+    arrived: list[object] = []
+
+    async def collector(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await given_up.wait()
+        try:
+            arrived.append(await read_request(reader))
+        except ConnectionResetError as error:
+            arrived.append(error)
+        ended.set()
+
+    async with serving(collector) as url:
+        api = HttpCollectorApi(url, timeout_s=2.0)
+        with pytest.raises(NetworkFailure):
+            await api.request("POST", "/x", {}, random.Random(1).randbytes(12_000_000))
+        given_up.set()
+        async with asyncio.timeout(10):
+            await ended.wait()
+    assert [type(one) for one in arrived] == [ConnectionResetError]

@@ -55,8 +55,8 @@ class Box:
         self.permits: list[Permit | None] = []
         self.checks = 0
         self.kept: list[Record] = []
-        self.doorway = Doorway(self.clock, state, lambda: plan, lambda: None)
-        self.tests = LineTests(self.context, lambda: plan, asyncio.Lock(), contextlib.nullcontext, self.doorway)
+        self.doorway = Doorway(self.clock, state, lambda uplink: plan, lambda uplink: None)
+        self.tests = LineTests(self.context, lambda: plan, [asyncio.Lock()], contextlib.nullcontext, self.doorway)
 
     async def speed(self) -> Record:
         return await self.tests.speed(self._speed, self._check, Asked(), self.kept.append)
@@ -161,3 +161,18 @@ async def test_hundreds_of_tests_do_not_go_past_the_budget(tmp_path: Path, size_
         await box.speed()
         await box.check()
     assert box.used("speed") + box.used("check") <= size_bytes
+
+
+async def test_rounds_go_before_a_test_while_it_has_the_line(tmp_path: Path) -> None:
+    box, line = Box(tmp_path, UNMETERED), asyncio.Lock()
+    looked: list[tuple[bool, int]] = []
+
+    async def look_first() -> None:
+        looked.append((line.locked(), box.checks))
+
+    tests = LineTests(
+        box.context, lambda: UNMETERED, (line,), contextlib.nullcontext, open_door=None, look_first=look_first
+    )
+    await tests.check(box._check, Direction.DOWNLOAD, Asked())
+    assert looked == [(True, 0)]
+    assert box.checks == 1

@@ -19,11 +19,12 @@ from linkbell_agent.done_file import DoneFile
 from linkbell_agent.doorway import Doorway
 from linkbell_agent.identity import Identity, write_identity
 from linkbell_agent.link import CollectorLink, Connected
+from linkbell_agent.measuring import Line, Probes
 from linkbell_agent.net import Uplink
 from linkbell_agent.plan import Plan
 from linkbell_agent.probes.base import CheckRequest, PingRequest, ProbeContext, SpeedRequest
 from linkbell_agent.retry import Backoff
-from linkbell_agent.runner import Probes, Runner, RunnerOptions
+from linkbell_agent.runner import Runner, RunnerOptions
 from linkbell_agent.schedule.calendar import ALWAYS_OPEN, SchoolCalendar
 from linkbell_agent.schedule.done import Done
 from linkbell_agent.schedule.slots import Agenda, Kind, present
@@ -73,7 +74,7 @@ async def quick_ping(request: PingRequest, context: ProbeContext) -> Record:
     )
 
 
-class Line:
+class Wire:
     """A speed probe that takes a while, and a ping that would notice."""
 
     def __init__(self, duration_s: float = 0.3) -> None:
@@ -159,10 +160,10 @@ async def working(
         report_interval_s=1,
         speed_now=speed_now,
         on_record=bench.keep,
-        open_door=Doorway(context.clock, folder, lambda: plan, lambda: None),
+        open_door=Doorway(context.clock, folder, lambda uplink: plan, lambda uplink: None),
         account_delay_s=0.2,
     )
-    bench.runner = Runner(probes, context, lambda: plan, (spool, link), options)
+    bench.runner = Runner(probes, [Line(context, lambda: plan)], (spool, link), options)
     task = asyncio.create_task(bench.runner.run())
     try:
         yield bench
@@ -187,7 +188,7 @@ def kinds(records: list[Record], kind: type[Record]) -> list[Record]:
 
 
 async def test_pings_go_on_and_a_stop_keeps_everything_in_order(tmp_path: Path) -> None:
-    line = Line()
+    line = Wire()
     async with working(tmp_path, replace(PLAN, speed_enabled=False), Probes(quick_ping, line.speed)) as bench:
         await bench.until(lambda records: len(kinds(records, PingRecord)) >= 3)
     file = SpoolFile(tmp_path / "spool.db")
@@ -200,7 +201,7 @@ async def test_pings_go_on_and_a_stop_keeps_everything_in_order(tmp_path: Path) 
 
 
 async def test_a_new_installation_tests_at_once_and_never_pings_under_its_own_load(tmp_path: Path) -> None:
-    line = Line()
+    line = Wire()
     async with working(tmp_path, PLAN, Probes(line.ping, line.speed)) as bench:
         await bench.until(lambda records: kinds(records, SpeedRecord))
         count = len(bench.records)
@@ -213,7 +214,7 @@ async def test_a_new_installation_tests_at_once_and_never_pings_under_its_own_lo
 
 async def test_a_box_that_tested_before_waits_for_its_moment(tmp_path: Path) -> None:
     keep_served(tmp_path)
-    line = Line(0)
+    line = Wire(0)
     async with working(tmp_path, PLAN, Probes(line.ping, line.speed)) as bench:
         await bench.until(lambda records: len(kinds(records, PingRecord)) >= 30)
     assert kinds(bench.records, SpeedRecord) == []
@@ -221,14 +222,14 @@ async def test_a_box_that_tested_before_waits_for_its_moment(tmp_path: Path) -> 
 
 async def test_speed_now_tests_whatever_the_schedule_says(tmp_path: Path) -> None:
     keep_served(tmp_path)
-    line = Line(0)
+    line = Wire(0)
     plan = replace(PLAN, speed_enabled=False)
     async with working(tmp_path, plan, Probes(line.ping, line.speed), speed_now=True) as bench:
         await bench.until(lambda records: kinds(records, SpeedRecord))
 
 
 async def test_without_a_server_the_test_is_a_recorded_skip(tmp_path: Path) -> None:
-    line = Line(0)
+    line = Wire(0)
     async with working(tmp_path, replace(PLAN, servers=()), Probes(line.ping, line.speed)) as bench:
         await bench.until(lambda records: kinds(records, SkipRecord))
     skip = kinds(bench.records, SkipRecord)[0]
@@ -238,7 +239,7 @@ async def test_without_a_server_the_test_is_a_recorded_skip(tmp_path: Path) -> N
 
 
 async def test_a_box_without_a_default_route_reports_its_gateway_down(tmp_path: Path) -> None:
-    line = Line(0)
+    line = Wire(0)
     plan = replace(PLAN, targets=(), speed_enabled=False)
     async with working(tmp_path, plan, Probes(quick_ping, line.speed)) as bench:
         await bench.until(lambda records: kinds(records, PingRecord))
@@ -267,7 +268,7 @@ async def test_a_broken_probe_is_an_event_and_the_others_go_on(tmp_path: Path) -
 
 
 async def test_a_stop_in_the_middle_of_a_test_is_prompt(tmp_path: Path) -> None:
-    line = Line(duration_s=60)
+    line = Wire(duration_s=60)
     async with working(tmp_path, PLAN, Probes(line.ping, line.speed)) as bench:
         async with asyncio.timeout(10):
             while not line.is_loaded:  # noqa: ASYNC110 - the probe of the test has no event
@@ -280,7 +281,7 @@ async def test_a_stop_in_the_middle_of_a_test_is_prompt(tmp_path: Path) -> None:
 async def test_a_box_enrolled_while_it_runs_reports_without_a_restart(tmp_path: Path) -> None:
     collector = Answering()
     plan = replace(PLAN, speed_enabled=False)
-    async with working(tmp_path, plan, Probes(quick_ping, Line().speed), collector=collector) as bench:
+    async with working(tmp_path, plan, Probes(quick_ping, Wire().speed), collector=collector) as bench:
         await bench.until(lambda records: len(kinds(records, PingRecord)) >= 2)
         assert collector.requests == []
         enrol_here(tmp_path)
@@ -295,7 +296,7 @@ async def test_a_configuration_that_cannot_be_had_is_not_asked_for_in_a_rush(tmp
     enrol_here(tmp_path)
     collector = Answering()
     plan = replace(PLAN, speed_enabled=False)
-    async with working(tmp_path, plan, Probes(quick_ping, Line().speed), collector=collector) as bench:
+    async with working(tmp_path, plan, Probes(quick_ping, Wire().speed), collector=collector) as bench:
         await bench.until(lambda records: len(kinds(records, PingRecord)) >= 60)
     assert len(collector.paths("config")) <= 2
 
@@ -307,7 +308,7 @@ async def test_a_fault_in_the_last_report_keeps_everything(tmp_path: Path) -> No
 
     enrol_here(tmp_path)
     plan = replace(PLAN, speed_enabled=False)
-    async with working(tmp_path, plan, Probes(quick_ping, Line().speed), collector=Faulty()) as bench:
+    async with working(tmp_path, plan, Probes(quick_ping, Wire().speed), collector=Faulty()) as bench:
         await bench.until(lambda records: len(kinds(records, PingRecord)) >= 3)
     file = SpoolFile(tmp_path / "spool.db")
     kept = len(file)
@@ -318,14 +319,14 @@ async def test_a_fault_in_the_last_report_keeps_everything(tmp_path: Path) -> No
 async def test_the_first_ping_comes_at_once_and_the_next_at_a_moment_of_the_agents_own(tmp_path: Path) -> None:
     began = time.monotonic()
     plan = replace(PLAN, speed_enabled=False, ping_interval_s=3600)
-    async with working(tmp_path, plan, Probes(quick_ping, Line().speed)) as bench:
+    async with working(tmp_path, plan, Probes(quick_ping, Wire().speed)) as bench:
         await bench.until(lambda records: kinds(records, PingRecord))
         assert time.monotonic() - began < 1.5
         await asyncio.sleep(0.5)
     assert len(kinds(bench.records, PingRecord)) == 1
 
 
-class CheckedLine(Line):
+class CheckedLine(Wire):
     """A line whose floor is checked too, and that notices two tests at a time."""
 
     overlaps = 0
@@ -372,12 +373,12 @@ async def test_floors_are_checked_and_no_two_tests_run_at_once(tmp_path: Path) -
 async def test_a_box_with_a_budget_says_what_it_used_and_one_without_says_nothing(tmp_path: Path) -> None:
     far = TargetConfiguration(name="far", layer=Layer.INTERNATIONAL, host="192.0.2.9")
     plan = replace(PLAN, targets=(far,), speed_enabled=False, budget=BudgetPlan(BudgetProfile.METERED, 10**9))
-    async with working(tmp_path, plan, Probes(quick_ping, Line().speed)) as bench:
+    async with working(tmp_path, plan, Probes(quick_ping, Wire().speed)) as bench:
         await bench.until(lambda records: EventName.DATA_USE in events(records))
     [use, *_] = [one for one in bench.records if isinstance(one, EventRecord) and one.event is EventName.DATA_USE]
     assert use.details["budget_bytes"] == 10**9
     assert 0 < int(str(use.details["ping_bytes"])) < 10**6
-    async with working(tmp_path / "free", replace(plan, budget=BudgetPlan()), Probes(quick_ping, Line().speed)) as free:
+    async with working(tmp_path / "free", replace(plan, budget=BudgetPlan()), Probes(quick_ping, Wire().speed)) as free:
         await free.until(lambda records: len(kinds(records, PingRecord)) >= 5)
     assert EventName.DATA_USE not in events(free.records)
 
@@ -385,7 +386,7 @@ async def test_a_box_with_a_budget_says_what_it_used_and_one_without_says_nothin
 async def test_rounds_of_pings_are_as_far_apart_as_the_budget_needs(tmp_path: Path) -> None:
     far = TargetConfiguration(name="far", layer=Layer.INTERNATIONAL, host="192.0.2.9")
     plan = replace(PLAN, targets=(far,), speed_enabled=False, budget=BudgetPlan(BudgetProfile.METERED, 10_000_000))
-    async with working(tmp_path, plan, Probes(quick_ping, Line().speed)) as bench:
+    async with working(tmp_path, plan, Probes(quick_ping, Wire().speed)) as bench:
         await asyncio.sleep(1.2)
     rounds = [record for record in bench.records if isinstance(record, PingRecord) and record.target == "far"]
     assert 1 <= len(rounds) <= 3
@@ -394,12 +395,12 @@ async def test_rounds_of_pings_are_as_far_apart_as_the_budget_needs(tmp_path: Pa
 async def test_pings_that_are_not_in_the_budget_are_not_sent_and_recorded_as_skipped(tmp_path: Path) -> None:
     far = TargetConfiguration(name="far", layer=Layer.INTERNATIONAL, host="192.0.2.9")
     plan = replace(PLAN, targets=(far,), speed_enabled=False, budget=BudgetPlan(BudgetProfile.METERED, 10_000_000))
-    door = Doorway(SystemClock(), tmp_path, lambda: plan, lambda: None)(plan)
+    door = Doorway(SystemClock(), tmp_path, lambda uplink: plan, lambda uplink: None)(plan)
     assert door is not None
     for size_bytes in (100_000, 1000, 10):
         while await door.draw("main", size_bytes):
             pass
-    async with working(tmp_path, plan, Probes(quick_ping, Line().speed)) as bench:
+    async with working(tmp_path, plan, Probes(quick_ping, Wire().speed)) as bench:
         await bench.until(lambda records: kinds(records, SkipRecord))
     skip = kinds(bench.records, SkipRecord)[0]
     assert isinstance(skip, SkipRecord)

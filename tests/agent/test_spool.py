@@ -226,6 +226,7 @@ async def test_a_damaged_file_is_set_aside_and_the_spool_starts_empty(tmp_path: 
     name = "format-77" if damage == "another format" else "damaged"
     assert reopened.set_aside == tmp_path / f"spool.db.{name}-1"
     assert reopened.set_aside.read_bytes()[:4096] == content[:4096]
+    assert reopened.set_aside_records == (500 if damage == "another format" else None)
     assert len(reopened) == 0
     reopened.insert([StoredRecord("s", 0, 0, "{}")], keep_at_most=10)
     assert len(reopened) == 1

@@ -127,6 +127,14 @@ def event(seq: int, **changes: Any) -> dict[str, Any]:
     return _record(seq, "event") | {"event": "start"} | changes
 
 
+def data_use(
+    seq: int, used_bytes: object = 250_000_000, budget_bytes: object = 10**9, **changes: Any
+) -> dict[str, Any]:
+    """Return the event that says how the month's data stands."""
+    details = {"month": "2026-03-01", "used_bytes": used_bytes, "budget_bytes": budget_bytes, "ping_bytes": 7}
+    return event(seq, event="data_use", details=details) | changes
+
+
 _TIMEOUT = {"operation": "connect", "code": "timeout"}
 
 

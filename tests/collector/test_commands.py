@@ -38,6 +38,8 @@ def test_schools_are_added_changed_listed_and_shown(tmp_path: Path) -> None:
     add = ["schools", "add", "s-1", "--data", str(tmp_path)]
     run_json(*add, "--name", "Школа №1", "--region", "Almaty", "--download-floor", "20M", "--latitude", "43.2")
     changed = run_json(*add, "--update", "--provider", "Kazakhtelecom")
+    again = run_json("schools", "set", "s-1", "--giga-id", "g-1", "--country", "kz", "--data", tmp_path)
+    assert (again["provider"], again["giga_id"], again["country"]) == ("Kazakhtelecom", "g-1", "KZ")
     assert (changed["name"], changed["provider"], changed["download_floor_bps"]) == ("Школа №1", "Kazakhtelecom", 2e7)
     (listed,) = run_json("schools", "list", "--data", tmp_path)
     assert (listed["id"], listed["agents"], listed["latitude"]) == ("s-1", 0, 43.2)
@@ -45,10 +47,76 @@ def test_schools_are_added_changed_listed_and_shown(tmp_path: Path) -> None:
     assert "Школа №1" in run_command("schools", "list", "--data", tmp_path).stdout
 
 
+def test_settings_are_set_for_schools_and_regions_shown_with_who_set_them_and_cleared(tmp_path: Path) -> None:
+    data = ("--data", tmp_path)
+    file = tmp_path / "school.toml"
+    file.write_text(
+        'download_floor_bps = "20M"\n[calendar]\nholidays = [2026-03-22, "2026-05-01/2026-05-09"]\n'
+        '[[platforms]]\nname = "bilimland"\nurl = "https://bilimland.example/"\n'
+    )
+    run_json("schools", "add", "s-1", "--region", "Абай", "--hours", "08:00-14:00", "--settings", file, *data)
+    done = run_command(
+        "regions", "set", "Абай", "--timezone", "Asia/Almaty", "--budget", "5G", "--hours", "9:00-10:00", *data
+    )
+    assert "schools of it: 1" in done.stdout
+    shown = run_json("schools", "show", "s-1", *data)["effective"]
+    assert {path: (item["value"], item["set by"]) for path, item in shown.items()} == {
+        "timezone": ("Asia/Almaty", "region Абай"),
+        "download_floor_bps": (2e7, "school"),
+        "calendar.hours": ("08:00-14:00", "school"),
+        "calendar.holidays": (["2026-03-22", "2026-05-01/2026-05-09"], "school"),
+        "platforms": ([{"name": "bilimland", "url": "https://bilimland.example/"}], "school"),
+        "budget.bytes_per_month": (5_000_000_000, "region Абай"),
+    }
+    run_json("schools", "set", "s-1", "--clear", "calendar.hours", "--clear", "download_floor_bps", *data)
+    shown = run_json("schools", "show", "s-1", *data)["effective"]
+    assert shown["calendar.hours"]["value"] == "9:00-10:00"
+    assert shown["download_floor_bps"] == {"setting": "download_floor_bps", "value": 8e6, "set by": "collector"}
+    assert "bytes_per_month" in run_command("regions", "list", *data).stdout
+    assert (
+        "no school is of this region yet" in run_command("regions", "set", "Abay", "--hours", "8:00-9:00", *data).stdout
+    )
+    for name in ("Abay", "Абай"):
+        assert run_command("regions", "remove", name, *data).returncode == 0
+    assert run_json("regions", "list", *data) == {}
+
+
+BAD_SETTINGS = {
+    'hours = "8-14"\n': "hours: there is no such setting",
+    '[calendar]\nhuors = "8:00-14:00"': "calendar.huors: there is no such setting; did you mean hours?",
+    '[calendar]\nhours = "8-14"': "calendar.hours: '8-14' are no hours",
+    "[[targets]]\nname = 'a'\nlayer = 'moon'\nhost = 'h'": "targets.0.layer",
+    "download_floor_bps = '8,500M'": "download_floor_bps: '8,500M' may mean",
+    "contract_upload_bps = -1": "contract_upload_bps: Input should be greater than 0",
+    "budget = 5": "budget: ",
+    "[budget]\nbytes_per_month = '1k'": "budget.bytes_per_month: Input should be greater than",
+    "platforms = [{name = 'a', url = 'https://a/'}, {name = 'a', url = 'https://b/'}]": "names must be unique",
+    "uplinks = [{name = 'a'}, {name = 'a'}]": "uplink names must be unique",
+    "[[targets]]\nname = 'a b'\nlayer = 'isp'\nhost = 'h'": "targets.0.name: write letters, digits",
+    "[[platforms]]\nname = 'a'\nurl = 'b'": "platforms.0.url: write an address such as",
+    "[[uplinks]]\nname = 'a'\nbudjet = {}": "uplinks.0.budjet: there is no such setting; did you mean budget?",
+    "???": "is neither TOML nor JSON",
+}
+
+
+@pytest.mark.parametrize(("content", "words"), BAD_SETTINGS.items(), ids=str)
+def test_a_settings_file_that_cannot_be_used_is_refused_with_the_place(
+    tmp_path: Path, content: str, words: str
+) -> None:
+    file = tmp_path / "school.toml"
+    file.write_text(content)
+    done = run_command("schools", "add", "s-1", "--settings", file, "--data", tmp_path / "data")
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert str(file) in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
 REFUSED = {
     "a school that is there already": (["schools", "add", "s-1"], "is known already", "--update"),
     "an update of nothing": (["schools", "add", "s-9", "--update"], "is not known", "schools list"),
     "showing nothing": (["schools", "show", "s-9"], "is not known", "schools list"),
+    "a region of which nothing is set": (["regions", "remove", "x"], "nothing is set for region x", "regions list"),
     "revoking an unknown token": (["tokens", "revoke", "token-1"], "no join token token-1", "tokens list"),
     "approving an unknown agent": (["agents", "approve", "agent-1"], "no agent agent-1", "agents list"),
     "revoking an unknown agent": (["agents", "revoke", "agent-1"], "no agent agent-1", "agents list"),
@@ -80,6 +148,11 @@ WRONG_USE = [
     (["schools", "add", "a", "--latitude", "91"], "--latitude: 91.0 is not between"),
     (["schools", "add", "a", "--download-floor", "fast"], "--download-floor: 'fast'"),
     (["schools", "add", "../etc"], "ID: '../etc'"),
+    (["schools", "add", "a", "--country", "Kazakhstan"], "--country: 'Kazakhstan' is not a country"),
+    (["schools", "add", "a", "--hours", "8-14"], "--hours: '8-14' are no hours"),
+    (["schools", "add", "a", "--billing-day", "31"], "--billing-day: Input should be less than or equal to 28"),
+    (["schools", "set", "a", "--clear", "calender.hours"], "--clear calender.hours: there is no such setting"),
+    (["regions", "set", "a", "--timezone", "Almaty"], "--timezone: 'Almaty' is not a time zone"),
     (["serve", "--listen", "nowhere"], "flag --listen: 'nowhere' is not HOST:PORT"),
     (["serve", "--config", "/nonexistent"], "cannot be read"),
 ]
@@ -142,7 +215,7 @@ def test_every_command_and_flag_is_documented() -> None:
     ("arguments", "words"),
     [
         (["bad id!"], "letters, digits and _ . : -"),
-        (["s-1", "--download-floor", "0"], "is not more than zero"),
+        (["s-1", "--download-floor", "0"], "give more than 0"),
         (["s-1", "--timezone", "Asia/Almati"], "did you mean Asia/Almaty?"),
         (["s-1", "--latitude", "91"], "between -90 and 90"),
     ],

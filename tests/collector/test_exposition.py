@@ -10,6 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from linkbell_collector.domain import School
 from linkbell_collector.exposition import FAMILIES
+from linkbell_collector.profile import read_profile
+from linkbell_collector.resolution import with_profile
 from tests.collector.support import (
     NOON_US,
     FakeClock,
@@ -17,7 +19,9 @@ from tests.collector.support import (
     TestAgent,
     batch,
     check,
+    data_use,
     dns,
+    event,
     http,
     lost_ping,
     ping,
@@ -50,7 +54,7 @@ async def full_site(site: Site) -> str:
     school = School("s-1", "Школа 1", "Almaty", "Bostandyk", "KT", "fibre", 43.2, 76.9, "Asia/Almaty", 8e6, 2e6)
     await site.store.add_school(school, NOON_US)
     agent = await site.agent("s-1")
-    await agent.send([ping(0), speed(1), check(2), dns(3), http(4)])
+    await agent.send([ping(0), speed(1), check(2), dns(3), http(4), data_use(5), event(6)])
     return await site.metrics()
 
 
@@ -68,6 +72,8 @@ async def test_every_family_is_exported_with_its_labels_and_base_units(site: Sit
     assert value(text, "linkbell_floor_check_passed", **main, direction="download") == 1
     assert value(text, "linkbell_last_report_timestamp_seconds") == NOON_US / 1e6
     assert value(text, "linkbell_last_speed_timestamp_seconds", **main, direction="upload") == NOON_US / 1e6 - 1
+    assert value(text, "linkbell_data_used_bytes", **main) == 250_000_000
+    assert value(text, "linkbell_data_budget_bytes", **main) == 10**9
     assert value(text, "linkbell_school_up") == 1
     by_name = {name: set(dict(labels)) for name, labels in samples(text)}
     assert by_name == {family.name: set(family.labels) for family in FAMILIES}
@@ -139,6 +145,26 @@ async def test_a_failed_speed_test_is_marked_and_the_old_speed_keeps_its_own_tim
     assert value(text, "linkbell_speed_test_failed", uplink="main", direction="upload") == 0
 
 
+async def test_data_used_is_of_the_newest_account_and_a_line_without_a_budget_has_none(site: Site) -> None:
+    agent = await site.agent()
+    await agent.send([data_use(0, 30, None), data_use(1, 40, 50, uplink="backup"), data_use(2, 9, 9, boottime_s=10.0)])
+    await agent.send([data_use(3, "much", True, boottime_s=4999.5), data_use(4, -5, boottime_s=4999.5)])
+    text = await site.metrics()
+    assert value(text, "linkbell_data_used_bytes", uplink="main") == 30
+    assert value(text, "linkbell_data_budget_bytes", uplink="main") is None
+    assert value(text, "linkbell_data_used_bytes", uplink="backup") == 40
+    assert value(text, "linkbell_data_budget_bytes", uplink="backup") == 50
+
+
+async def test_a_school_with_rare_rounds_keeps_its_readings_for_three_of_them(site: Site) -> None:
+    await site.store.add_school(with_profile(School("s-1"), read_profile({"ping": {"interval_s": 600}})), NOON_US)
+    agent, other = await site.agent("s-1"), await site.agent("s-2")
+    for sender in (agent, other):
+        await sender.send([ping(0, boottime_s=5000.0 - 1500)])
+    found = {dict(labels)["school"] for name, labels in samples(await site.metrics()) if name == "linkbell_ping_up"}
+    assert found == {"s-1"}
+
+
 async def test_what_grows_old_leaves_step_by_step(tmp_path: Path, clock: FakeClock) -> None:
     ttl = {"silent_after_s": "300", "reading_ttl_s": "900", "speed_ttl_s": "7200", "school_ttl_s": "86400"}
     async with running(tmp_path, clock, **ttl) as site:
@@ -177,8 +203,10 @@ async def test_a_restart_changes_nothing(tmp_path: Path, clock: FakeClock) -> No
         old = batch([ping(0, boot_id="boot-1", target="old", at="2026-03-02T05:39:00Z", clock="unsynced")])
         await agent.send(old["records"])
         await agent.send([speed(1, boottime_s=3000.0), speed(2, down_bps=None), ping(3), check(4), dns(5), http(6)])
+        await agent.send([data_use(10, 5), event(11), data_use(12, 3, boottime_s=100.0), event(13, event="stop")])
         await agent.send([ping(7, boottime_s=100.0), check(8, passed=None), speed(9, up_bps=None, boottime_s=4000.0)])
         before = samples(await site.metrics())
+        assert before["linkbell_data_used_bytes", (("school", "s-1"), ("uplink", "main"))] == 5
     async with running(tmp_path, clock) as restarted:
         assert samples(await restarted.metrics()) == before
 

@@ -12,7 +12,7 @@ from linkbell_collector.domain import DatedRecord, School, TimeQuality
 from linkbell_collector.live import MAX_SERIES_PER_SCHOOL, LiveState, settles
 from linkbell_wire import AnyRecord, RecordKind
 from linkbell_wire.records import RECORD_ADAPTER
-from tests.collector.support import check, dns, http, lost_ping, ping, speed
+from tests.collector.support import check, data_use, dns, event, http, lost_ping, ping, speed
 
 
 def record(fields: dict[str, Any]) -> AnyRecord:
@@ -51,6 +51,10 @@ KINDS = [
     dns(0, duration_s=None, failure={"operation": "resolve", "code": "dns_timeout"}),
     http(0),
     ping(0, uplink="backup"),
+    data_use(0),
+    data_use(0, 300_000_000, None),
+    data_use(0, "much"),
+    event(0),
 ]
 
 histories = st.lists(st.sampled_from(KINDS), min_size=1, max_size=30)
@@ -72,7 +76,7 @@ def test_nothing_older_than_a_record_that_settles_its_series_matters(history: li
     needed: list[tuple[int, dict[str, Any]]] = []
     settled: set[tuple[str, ...]] = set()
     for at_us, fields in reversed(dated):
-        series = (fields["kind"], fields["uplink"], fields.get("target", ""))
+        series = (fields["kind"], fields["uplink"], fields.get("target") or fields.get("event", ""))
         if series not in settled:
             needed.append((at_us, fields))
             if settles(record(fields)):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from linkbell_collector.domain import School
+from linkbell_collector.domain import School, SchoolEdits
 from linkbell_collector.http.errors import STATUS
 from linkbell_collector.lifetimes import Lifetimes
 from linkbell_collector.pages.failure_words import STAGES, WORDS
@@ -128,8 +128,8 @@ async def test_names_are_escaped(site: Site) -> None:
 async def test_many_schools_come_in_pages_and_can_be_searched(tmp_path: Path, clock: FakeClock) -> None:
     async with running(tmp_path, clock) as site:
         async with site.changed():
-            for number in range(PAGE_SIZE + 3):
-                await site.store.add_school(School(f"s-{number:04}", region="Osh" if number == 7 else None), NOON_US)
+            schools = [School(f"s-{index:04}", region="Osh" if index == 7 else None) for index in range(PAGE_SIZE + 3)]
+            await site.store.edit_schools(SchoolEdits(schools), NOON_US, lambda done: None)
         first = await page(site)
         assert f"page 1 of 2, {PAGE_SIZE + 3} schools" in first.text
         assert "/?q=&page=2" in first.links

@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 
 from linkbell_collector import settings
-from linkbell_collector.http.api import agent_configuration
+from linkbell_collector.agent_configuration import agent_configuration
+from linkbell_collector.domain import School
+from linkbell_collector.profile import read_profile
+from linkbell_collector.resolution import Resolver, with_profile
 from linkbell_collector.store.sqlite_connection import DATABASE_NAME, Database, open_connection
 from tests.collector.support import (
     NOON_US,
     FakeClock,
+    Reply,
     Site,
     TestAgent,
     batch,
@@ -294,6 +298,75 @@ async def test_an_agent_is_told_the_measurement_server_of_the_settings(tmp_path:
         assert [server["url"] for server in reply.json["speed"]["servers"]] == ["wss://measure.example"]
 
 
+async def _told(agent: TestAgent, **headers: str) -> Reply:
+    return await agent.site.get(
+        "/api/v1/agent/config", headers={"Authorization": f"Bearer {agent.credential}", **headers}
+    )
+
+
+async def test_whatever_is_set_for_school_region_or_country_changes_the_etag_and_reaches_the_agent(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    countries = '{"KZ": {"timezone": "Asia/Almaty"}}'
+    async with running(tmp_path, clock, country="KZ", countries=countries) as site:
+        await site.store.add_school(School("s-1", region="Almaty"), clock.now_us())
+        agent = await site.agent("s-1")
+        seen = [(await agent.send([])).json["config_etag"]]
+        steps: list[dict[str, Any]] = [
+            {"calendar": {"hours": "8:00-14:00"}},
+            {"calendar": {"hours": "8:00-14:00", "holidays": ["2026-03-22"]}},
+            {"budget": {"bytes_per_month": 10**9}},
+            {"platforms": [{"name": "lms", "url": "https://lms.example/"}]},
+            {"upload_floor_bps": 2e6},
+            {"portal_url": "collector"},
+        ]
+        for step in steps:
+            async with site.changed():
+                await site.store.set_region("Almaty", read_profile(step))
+            seen.append((await agent.send([])).json["config_etag"])
+            reply = await _told(agent)
+            assert reply.headers["ETag"] == seen[-1]
+            assert reply.json["school"]["timezone"] == "Asia/Almaty"
+            assert _plainly(reply.json).items() >= _plainly(step).items()
+        assert len(set(seen)) == len(seen)
+        assert reply.json["portal_url"] == f"{site.url}/generate_204"
+        assert (await _told(agent, **{"If-None-Match": seen[-1]})).status == 304
+
+
+def _plainly(configuration: dict[str, Any]) -> dict[str, str]:
+    """Return what is set, as text, without the school's own fields and what is the collector's to say."""
+    told = {**(configuration.get("school") or {}), **configuration}
+    parts = {name: value for name, value in told.items() if name not in ("school", "speed", "portal_url")}
+    set_parts = {
+        name: {key: held for key, held in value.items() if held is not None} if isinstance(value, dict) else value
+        for name, value in parts.items()
+    }
+    return {name: json.dumps(value) for name, value in set_parts.items()}
+
+
+THROUGH_A_PROXY = [
+    {"X-Forwarded-Proto": "https"},
+    {"Forwarded": "for=192.0.2.1"},
+    {"Via": "1.1 proxy"},
+    {"Host": "collector.example"},
+    {"Host": "collector.example:PORT"},
+    {"Host": "[::"},
+]
+
+
+@pytest.mark.parametrize("headers", THROUGH_A_PROXY, ids=str)
+async def test_the_collectors_page_is_no_portal_check_for_agents_that_may_come_through_tls(
+    site: Site, headers: dict[str, str]
+) -> None:
+    school = with_profile(School("s-1"), read_profile({"portal_url": "collector"}))
+    await site.store.add_school(school, NOON_US)
+    agent = await site.agent("s-1")
+    assert (await _told(agent)).json["portal_url"] == f"{site.url}/generate_204"
+    port = str(site.application.port)
+    proxied = {name: value.replace("PORT", port) for name, value in headers.items()}
+    assert (await _told(agent, **proxied)).json["portal_url"] is None
+
+
 CONFIGURATIONS: dict[str, tuple[dict[str, str], str | None, dict[str, Any] | None, dict[str, Any] | None]] = {
     "nothing is set": ({}, None, None, None),
     "a server alone": ({}, "ws://m:1", None, {"servers": [{"url": "ws://m:1", "scope": "collector"}]}),
@@ -306,7 +379,8 @@ CONFIGURATIONS: dict[str, tuple[dict[str, str], str | None, dict[str, Any] | Non
 def test_what_the_operator_has_not_set_is_left_to_the_agents(
     chosen: dict[str, str], url: str | None, ping_part: object, speed_part: object
 ) -> None:
-    configuration = agent_configuration(settings.build(None, {}, chosen).settings, None, url)
+    defaults = settings.build(None, {}, chosen).settings.defaults
+    configuration = agent_configuration(Resolver(defaults, {}).resolve(School("s-1")), url)
     found = json.loads(configuration.model_dump_json(exclude_none=True))
     assert (found.get("ping"), found.get("speed")) == (ping_part, speed_part)
 

@@ -4,7 +4,7 @@ import pytest
 
 from linkbell_collector.clock import from_us
 from linkbell_collector.domain import TimeQuality
-from linkbell_collector.redate import clock_offset_s, date_records
+from linkbell_collector.redate import LONGEST_WAY_US, Boot, clock_offset_s, date_records, see_boot
 from linkbell_wire import Clock, EventRecord
 from linkbell_wire.words import ClockQuality, EventName
 
@@ -75,16 +75,50 @@ CASES = {
 def test_the_time_of_a_record_is_believed_as_far_as_it_can_be(
     given: EventRecord, believed: tuple[int, TimeQuality]
 ) -> None:
-    (dated,) = date_records([given], clock(), RECEIVED_US)
+    (dated,) = date_records([given], clock(), BOOTED_US)
     assert (dated.at_us, dated.quality) == believed
 
 
 def test_a_boot_clock_longer_than_our_own_time_does_not_lead_before_1970() -> None:
     long_ago = Clock(boot_id="now", boottime_s=4e9, wall=from_us(0))
-    (dated,) = date_records([record("now", 0.0, 0, None)], long_ago, RECEIVED_US)
+    boot = see_boot(None, long_ago, RECEIVED_US)
+    (dated,) = date_records([record("now", 0.0, 0, None)], long_ago, boot.booted_us)
     assert dated.at_us == 0
 
 
 def test_the_clock_offset_is_positive_when_the_box_is_ahead() -> None:
     assert clock_offset_s(clock(RECEIVED_US + 90 * SECOND), RECEIVED_US) == 90.0
     assert clock_offset_s(clock(0), RECEIVED_US) == -RECEIVED_US / 1e6
+
+
+HOUR_US = 3600 * SECOND
+KNOWN = Boot("now", BOOTED_US, RECEIVED_US)
+BOOTS = {
+    "the first batch is believed": (None, 0, 0, BOOTED_US),
+    "one that was under way for a minute is not dated a minute late": (
+        KNOWN,
+        HOUR_US,
+        60 * SECOND,
+        BOOTED_US + 732_000,
+    ),
+    "one that was quicker than those before is believed": (KNOWN, HOUR_US, -SECOND, BOOTED_US - SECOND),
+    "clocks that run apart by 100 ppm are followed": (KNOWN, 100 * HOUR_US, 36 * SECOND, BOOTED_US + 36 * SECOND),
+    "our own clock that was set ahead is followed": (
+        KNOWN,
+        0,
+        LONGEST_WAY_US + SECOND,
+        BOOTED_US + LONGEST_WAY_US + SECOND,
+    ),
+    "our own clock that was set back is followed": (KNOWN, -HOUR_US, -2 * HOUR_US, BOOTED_US - 2 * HOUR_US),
+    "another boot is another boot": (Boot("before", 0, RECEIVED_US), 0, 50 * SECOND, BOOTED_US + 50 * SECOND),
+}
+
+
+@pytest.mark.parametrize(("before", "later_us", "late_us", "booted_us"), BOOTS.values(), ids=BOOTS.keys())
+def test_when_a_box_was_booted_is_known_from_the_quickest_of_its_batches(
+    before: Boot | None, later_us: int, late_us: int, booted_us: int
+) -> None:
+    """The batch is made ``later_us`` after the known one, and seems to have been ``late_us`` under way."""
+    made_us = RECEIVED_US + later_us
+    sent = Clock(boot_id="now", boottime_s=5000.0 + later_us / 1e6, wall=from_us(made_us))
+    assert see_boot(before, sent, made_us + late_us).booted_us == booted_us

@@ -1,5 +1,6 @@
 """The registry goes on: damaged records, a store that fails for a moment, a defect; nothing ends the watch."""
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -11,11 +12,13 @@ import pytest
 
 from linkbell_collector import redate
 from linkbell_collector.app import open_store
-from linkbell_collector.domain import AgentReport, Delivery, LiveRecord, Token, Wanted
+from linkbell_collector.domain import AgentReport, Delivery, Directory, LiveRecord, School, SchoolEdits, Token, Wanted
 from linkbell_collector.errors import CollectorError
 from linkbell_collector.ingest.batches import read_batch
 from linkbell_collector.live import LiveState
-from linkbell_collector.registry import Floors, Registry
+from linkbell_collector.profile import read_profile
+from linkbell_collector.registry import SCHOOLS_AT_ONCE, Registry
+from linkbell_collector.resolution import Defaults
 from linkbell_collector.secret import digest, new_token
 from linkbell_collector.settings import Settings
 from linkbell_collector.store.sqlite import SqliteStore
@@ -96,7 +99,7 @@ async def test_a_rebuild_that_failed_is_done_again_until_live_state_is_complete(
     store = await MoodyStore.open(Database(tmp_path / DATABASE_NAME), WriterLimits(1000, 1000), clock)
     assert isinstance(store, MoodyStore)
     live = LiveState()
-    registry = Registry(store, live, clock, Floors(None, None), keep_s=900)
+    registry = Registry(store, live, clock, Defaults(), keep_s=900)
     await registry.load()
     beside = await open_store(Settings(data=tmp_path), clock)
     await _deliver_as_new_agent(beside)
@@ -120,10 +123,64 @@ async def _deliver_as_new_agent(store: SqliteStore) -> None:
     body = batch([ping(seq, target=f"target-{seq}") for seq in range(3)])
     read = read_batch(json.dumps(body).encode())
     report = AgentReport("1", spooled=0, dropped=0, rejected=0, clock_offset_s=0.0, received_us=NOON_US)
-    dated = list(redate.date_records(read.records, read.head.clock, NOON_US))
+    dated = list(
+        redate.date_records(read.records, read.head.clock, redate.see_boot(None, read.head.clock, NOON_US).booted_us)
+    )
     await store.settle(Delivery(enrolled.agent.key, uuid4(), dated, [], report))
 
 
 def _execute(folder: Path, statement: str) -> None:
     with closing(sqlite3.connect(folder / DATABASE_NAME, isolation_level=None)) as connection:
         connection.execute(statement)
+
+
+async def test_only_schools_of_which_something_has_changed_are_made_anew(site: Site) -> None:
+    registry = site.application.registry
+    async with site.changed():
+        schools = [
+            School(f"s-{number}", region="Almaty" if number else "Abai") for number in range(SCHOOLS_AT_ONCE + 2)
+        ]
+        await site.store.edit_schools(SchoolEdits(schools), NOON_US, lambda done: None)
+    one, other = registry.school("s-0"), registry.school("s-1")
+    assert one is not None
+    async with site.changed():
+        await site.store.update_school(School("s-1", region="Almaty", provider="KT"))
+    assert registry.school("s-0") is one
+    changed = registry.school("s-1")
+    assert changed is not None
+    assert changed is not other
+    assert changed.provider == "KT"
+    async with site.changed():
+        await site.store.set_region("Almaty", read_profile({"timezone": "Asia/Almaty"}))
+    after = registry.school("s-1")
+    assert after is not None
+    assert (after.timezone, after.provider, after.download_floor_bps) == ("Asia/Almaty", "KT", 8e6)
+    assert len(registry.directory.schools) == SCHOOLS_AT_ONCE + 2
+
+
+class CountingStore(SqliteStore):
+    """A real store that counts how often its directory is read."""
+
+    reads = 0
+
+    async def directory(self) -> Directory:
+        """Return all schools and agents."""
+        self.reads += 1
+        return await super().directory()
+
+
+async def test_those_who_ask_for_a_new_reading_together_share_one_that_began_after_they_asked(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    store = await CountingStore.open(Database(tmp_path / DATABASE_NAME), WriterLimits(1000, 1000), clock)
+    assert isinstance(store, CountingStore)
+    registry = Registry(store, LiveState(), clock, Defaults(), keep_s=900)
+    await registry.load()
+    first = asyncio.create_task(registry.refresh())
+    await asyncio.sleep(0)
+    await store.add_school(School("s-1"), NOON_US)
+    await asyncio.gather(*(registry.refresh() for _ in range(50)))
+    await first
+    assert store.reads <= 4  # at the start, the one under way, that of the first to ask, and one for all others
+    assert "s-1" in registry.directory.schools
+    await store.close()

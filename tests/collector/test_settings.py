@@ -45,6 +45,17 @@ BAD_FILES = {
     "a host name that cannot be seen": ('listen = "a\\u0000b:0"', "cannot be seen"),
     "an ipv6 address without brackets": ('listen = "::1:8470"', "in brackets"),
     "a measurement server that is no websocket": ('measurement_url = "http://x"', "ws://"),
+    "a country by name": ('country = "Kazakhstan"', "country: 'Kazakhstan' is not a country: write two letters"),
+    "countries without a table": ('countries = "KZ"', "countries: 'KZ' is not JSON such as"),
+    "a country that is no table": ("[countries]\nKZ = 5", "countries: KZ.5 is not a table"),
+    "an unknown setting of a country": (
+        "[countries.KZ.calendar]\nhuors = '8:00-9:00'",
+        "countries: KZ.calendar.huors: there is no such setting; did you mean hours?",
+    ),
+    "a portal page that is none": (
+        "[countries.KZ]\nportal_url = 'ftp://x'",
+        "countries: KZ.portal_url: write collector, or an address such as",
+    ),
     "an unknown level": ('log_level = "loud"', "is not one of debug"),
     "a number for a path": ("data = 5", "data: 5 is not text"),
 }
@@ -58,6 +69,19 @@ def test_a_bad_file_is_refused_with_the_place_and_the_reason(tmp_path: Path, con
         settings.build(file, {}, {})
     assert message in str(refused.value)
     assert str(file) in str(refused.value)
+
+
+def test_what_holds_for_a_country_is_read_from_file_and_environment(tmp_path: Path) -> None:
+    file = tmp_path / "collector.toml"
+    file.write_text("[countries.kz]\ndownload_floor_bps = '20M'\nbudget = { bytes_per_month = '5G' }\n")
+    in_file = settings.build(file, {}, {}).settings
+    text = '{"KZ": {"download_floor_bps": 20000000, "budget": {"bytes_per_month": 5000000000}}}'
+    in_environment = settings.build(None, {"LINKBELL_COLLECTOR_COUNTRIES": text}, {}).settings
+    assert in_file.countries is not None
+    assert list(in_file.countries) == ["KZ"]
+    assert in_file.countries == in_environment.countries
+    done = run_command("check-config", "--config", file, "--json")
+    assert json.loads(done.stdout)["countries"]["value"]["KZ"]["budget"] == {"bytes_per_month": 5_000_000_000}
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from alembic.script import ScriptDirectory
 from linkbell_collector.domain import School
 from linkbell_collector.errors import CollectorError, RefusedError
 from linkbell_collector.loss import Account
+from linkbell_collector.profile import NO_WISHES, read_profile
+from linkbell_collector.resolution import with_profile
 from linkbell_collector.store import rows, schema, sqlite_connection
 from linkbell_collector.store.migrations import migrate
 from linkbell_collector.store.sqlite import SqliteStore
@@ -95,6 +97,55 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date_and_keeps_its_agen
         (agent,) = rows.read_directory(connection).agents.values()
     engine.dispose()
     assert agent.account == Account(missing=9, refused=2, dropped=5, rejected=4)
+
+
+def test_a_school_of_which_nobody_had_said_the_time_zone_has_none_after_the_update(tmp_path: Path) -> None:
+    made = Database(tmp_path / "collector.sqlite3")
+    sqlite_connection.prepare(made, lambda connection: _upgrade(connection, "0002"))
+    with closing(sqlite3.connect(made.path, isolation_level=None)) as old:
+        old.execute(
+            "INSERT INTO schools (id, name, timezone, download_floor_bps, approved, created_us) "
+            "VALUES ('s-1', 'Школа', 'UTC', 8e6, 1, 5), ('s-2', NULL, 'Asia/Almaty', NULL, 0, 6)"
+        )
+        old.execute(
+            "INSERT INTO tokens (id, hash, school, uses, used, expires_us, created_us) "
+            "VALUES ('t', x'01', 's-1', 1, 0, 9, 0)"
+        )
+    sqlite_connection.prepare(made, migrate)
+    engine = sqlite_connection.make_engine(made)
+    with engine.connect() as connection:
+        directory = rows.read_directory(connection)
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+    engine.dispose()
+    assert directory.schools == {
+        "s-1": School("s-1", "Школа", download_floor_bps=8e6),
+        "s-2": School("s-2", timezone="Asia/Almaty", approved=False),
+    }
+
+
+async def test_what_is_set_for_schools_and_regions_comes_back_and_what_cannot_be_read_does_not_hold(
+    database: Database, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await SqliteStore.open(database, WriterLimits(1000, 1000), clock)
+    profile = read_profile({"timezone": "Asia/Almaty", "calendar": {"hours": "8:00-14:00"}})
+    school = with_profile(School("s-1", country="KZ", giga_id="g", contract_upload_bps=5e6), profile)
+    await store.add_school(school, 0)
+    await store.set_region("Алматы", profile)
+    directory = await store.directory()
+    assert directory.schools == {"s-1": school}
+    assert directory.regions == {"Алматы": profile}
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as beside:
+        beside.execute("UPDATE schools SET wishes = '{'")
+        beside.execute("""UPDATE regions SET profile = '{"later": 1, "timezone": "Mars/Base", "check": {"more": 2}}'""")
+    directory = await store.directory()
+    assert directory.schools["s-1"].wishes == NO_WISHES
+    assert directory.regions["Алматы"].timezone == "Mars/Base"
+    assert "cannot be read and does not hold" in caplog.text
+    await store.set_region("Алматы", None)
+    assert (await store.directory()).regions == {}
+    with pytest.raises(RefusedError, match="nothing is set"):
+        await store.set_region("Алматы", None)
+    await store.close()
 
 
 def _upgrade(connection: sa.Connection, revision: str) -> None:

@@ -106,7 +106,7 @@ def linkbed(line: Line) -> Iterator[Bed]:
         tempfile.TemporaryDirectory() as folder,
         namespace(Namespace) as school,
         namespace(Namespace) as world,
-        _emulator(line, school, world, Path(folder)) as log,
+        emulator(line, (school, world), Path(folder) / "line.log") as log,
     ):
         for side, here, there in ((school, SCHOOL, WORLD), (world, WORLD, SCHOOL)):
             # No router solicitations: what the kernel sends by itself would shift the dice of what tests send.
@@ -119,8 +119,9 @@ def linkbed(line: Line) -> Iterator[Bed]:
 
 
 @contextlib.contextmanager
-def _emulator(line: Line, school: Namespace, world: Namespace, folder: Path) -> Iterator[Path]:
-    log = folder / "line.log"
+def emulator(line: Line, ends: tuple[Namespace, Namespace], log: Path) -> Iterator[Path]:
+    """Make the device ``DEVICE`` in two namespaces, the school's first, and carry ``line`` between them."""
+    school, world = ends
     command = [str(binary()), school.path, world.path, DEVICE, str(log), str(line.seed)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None

@@ -10,6 +10,7 @@ from linkbell_wire.fields import WireModel
 MAX_TARGETS = 32
 MAX_PLATFORMS = 8
 MAX_NAMES = 4
+MAX_UPLINKS = 8
 
 MIN_TEST_BYTES, MAX_TEST_BYTES = 100_000, 10**11
 """What may be set as the most bytes of a test in one direction."""
@@ -99,6 +100,24 @@ class BudgetConfiguration(WireModel):
     billing_day: Annotated[int, Field(ge=1, le=28)] | None = None
 
 
+class UplinkConfiguration(WireModel):
+    """What is different on one of the box's uplinks; one it does not have is passed over.
+
+    ``budget`` stands in the place of the one for all, and so do the floors in that of the school's. ``speed`` and
+    ``check`` say whether full tests and floor checks run there; the box's own refusal holds. Of two intervals of pings
+    the longer counts.
+    """
+
+    name: fields.Name
+    role: words.UplinkRole | None = None
+    budget: BudgetConfiguration | None = None
+    speed: bool | None = None
+    check: bool | None = None
+    ping_interval_s: Annotated[float, Field(ge=10, le=86_400)] | None = None
+    download_floor_bps: fields.BitRate | None = None
+    upload_floor_bps: fields.BitRate | None = None
+
+
 class SchoolConfiguration(WireModel):
     """What the agent should know of its own school."""
 
@@ -126,6 +145,7 @@ class AgentConfiguration(WireModel):
     check: CheckConfiguration | None = None
     calendar: CalendarConfiguration | None = None
     budget: BudgetConfiguration | None = None
+    uplinks: Annotated[list[UplinkConfiguration], Field(max_length=MAX_UPLINKS)] | None = None
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -135,4 +155,7 @@ class AgentConfiguration(WireModel):
         names = [platform.name for platform in self.platforms or []]
         if len(names) != len(set(names)):
             raise ValueError("platform names must be unique")
+        names = [uplink.name for uplink in self.uplinks or []]
+        if len(names) != len(set(names)):
+            raise ValueError("uplink names must be unique")
         return self

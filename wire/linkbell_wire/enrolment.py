@@ -21,7 +21,10 @@ class EnrolStatus(StrEnum):
 
 class EnrolRequest(WireModel):
     """``installation`` is made once by the agent and kept: asking again with it, after a lost reply, does not use
-    the token up twice but answers with a fresh credential for the same agent."""
+    the token up twice but answers with a fresh credential for the same agent.
+
+    ``simulated``: no box in a school, but a program that makes its results up. Its school is marked as such.
+    """
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
@@ -30,6 +33,7 @@ class EnrolRequest(WireModel):
     name: fields.Text | None = None
     installation: UUID | None = None
     version: fields.Name | None = None
+    simulated: bool | None = None
 
 
 class EnrolReply(WireModel):

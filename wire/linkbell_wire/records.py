@@ -269,11 +269,15 @@ class Evidence(WireModel):
 
 
 class VerdictRecord(Record):
-    """Where the fault is on one uplink; sent when it changes, with the evidence."""
+    """Where the fault is on one uplink; sent when it changes, with the evidence.
+
+    ``carries`` says whether the box's default route left by this uplink then; None on a box with one uplink.
+    """
 
     kind: Literal["verdict"] = "verdict"
     verdict: words.VerdictState
     previous: words.VerdictState | None = None
+    carries: bool | None = None
     evidence: Annotated[list[Evidence], Field(max_length=64)] = Field(default_factory=list)
 
 

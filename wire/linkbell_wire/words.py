@@ -172,6 +172,13 @@ class BudgetProfile(StrEnum):
     SATELLITE = "satellite"
 
 
+class UplinkRole(StrEnum):
+    """What a way out of the school is for: used while it works, or while that one does not."""
+
+    PRIMARY = "primary"
+    BACKUP = "backup"
+
+
 class ClockQuality(StrEnum):
     """How far the time of a record can be trusted."""
 

@@ -5,11 +5,10 @@ tests have what remains. Each share is given out day by day, so that the fifth o
 first. What a kind left over in the days before is anybody's.
 """
 
-from dataclasses import dataclass
-
 from linkbell_agent.budget.ledger import Ledger, day_name
 from linkbell_agent.budget.months import Period
 from linkbell_agent.budget.policy import Policy
+from linkbell_agent.slim import dataclass
 
 SAFE_SHARE = 0.98
 """What is never planned for: bytes are counted to the safe side, and still estimated."""

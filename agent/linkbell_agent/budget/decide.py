@@ -1,11 +1,11 @@
 """May this be measured now? Full tests give way to checks, checks to pings, and pings are kept until the end. Pure."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from linkbell_agent.budget.account import HEAD_START_SHARE, Account, account
 from linkbell_agent.budget.ledger import Ledger
 from linkbell_agent.budget.policy import Cost, Policy
+from linkbell_agent.slim import dataclass
 
 MONTHS_END_S = 300.0
 """No test begins so near the end of a month: what it costs could be billed in the next one."""

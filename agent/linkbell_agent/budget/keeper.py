@@ -6,7 +6,6 @@ in the middle, a power cut or a kill, the ledger never says less than was spent.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from linkbell_agent.budget.account import account, projected
@@ -17,6 +16,7 @@ from linkbell_agent.budget.months import since
 from linkbell_agent.budget.policy import Cost, Policy
 from linkbell_agent.clock import Clock
 from linkbell_agent.files import StateError
+from linkbell_agent.slim import dataclass
 from linkbell_agent.threads import Worker
 
 log = logging.getLogger(__name__)

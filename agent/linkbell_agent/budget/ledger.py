@@ -11,10 +11,11 @@ that is not synchronised moves it by nothing else, so a box that starts in 1970,
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 
 from linkbell_agent.budget.months import Calendar, Period, since
+from linkbell_agent.slim import dataclass
 
 STEP = timedelta(days=1)
 """A clock that is more than this away from where it should be has been set."""

@@ -1,7 +1,8 @@
 """The month a byte is billed in: from one billing day to the next, in the school's time zone. Pure."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+
+from linkbell_agent.slim import dataclass
 
 _DAY_S = 86_400.0
 _LAST_YEAR = 9000

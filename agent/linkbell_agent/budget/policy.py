@@ -1,8 +1,9 @@
 """What one uplink may spend, and what it is planned to. Pure."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from linkbell_agent.budget.months import Calendar
+from linkbell_agent.slim import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ minutes.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from linkbell_agent.slim import dataclass
 from linkbell_wire.words import BudgetProfile
 
 

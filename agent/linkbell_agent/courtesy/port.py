@@ -1,9 +1,10 @@
 """What goes through the box's port while nothing of ours does."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from linkbell_agent.courtesy.rule import Rates
+from linkbell_agent.slim import dataclass
 from linkbell_agent.watch.box import Box
 from linkbell_agent.watch.traffic import flow, others_bps
 from linkbell_wire.words import Direction

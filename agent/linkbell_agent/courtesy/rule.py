@@ -1,8 +1,8 @@
 """Do others use the line? Pure."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
+from linkbell_agent.slim import dataclass
 from linkbell_wire.words import Direction
 
 

@@ -4,10 +4,11 @@ Sources: proc_net(5) for the routes, the kernel's ip-sysctl for ``ip_forward``, 
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 
 from linkbell_agent.route import parse_routes
+from linkbell_agent.slim import dataclass
 
 _OWN = re.compile(r"lo|docker.*|br-[0-9a-f]{12}|veth.*|virbr.*|lxcbr.*|lxdbr.*|cni.*|flannel.*|podman.*|tap.*")
 """Devices to which a box forwards for its own guests: containers and virtual machines are no pupils."""
@@ -33,8 +34,8 @@ class Sight:
         return ONLY_ITSELF if self.sees_only_itself else EVERYBODY
 
 
-def look_around(root: Path = Path("/"), outside: str | None = None) -> Sight:
-    """Say what the port ``outside`` (default: that of the default route) shows.
+def look_around(root: Path = Path("/"), outside: str | None = None, besides: Collection[str | None] = ()) -> Sight:
+    """Say what the port ``outside`` (default: that of the default route) shows; ``besides`` lead out as well.
 
     A router forwards, and has a network behind another device than that one which is up and is not of its own guests.
     """
@@ -43,7 +44,9 @@ def look_around(root: Path = Path("/"), outside: str | None = None) -> Sight:
         gateways = parse_routes(routes)
         outside = gateways[0].device if gateways else None
     forwards = _text(root / "proc/sys/net/ipv4/ip_forward").strip() == "1"
-    inside = [device for device in _networks(routes) if device != outside and not _OWN.fullmatch(device)]
+    inside = [
+        device for device in _networks(routes) if device not in (outside, *besides) and not _OWN.fullmatch(device)
+    ]
     is_router = forwards and outside is not None and any(_is_up(root, device) for device in inside)
     return Sight(sees_only_itself=not is_router)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.doctor.findings import Case, Finding
+from linkbell_agent.doctor.uplinks import standing
 from linkbell_agent.icmp import open_echo_socket
 from linkbell_agent.net import Address, Uplink, bind_to_uplink
 from linkbell_agent.page.child import find_zone
@@ -49,6 +50,8 @@ async def icmp(case: Case) -> list[Finding]:
 
 async def uplink(case: Case) -> list[Finding]:
     """Can probes be bound to the uplink that is configured?"""
+    if case.way is not None:
+        return await standing(case)
     say, title, wished = case.speech.say, case.speech.say("Uplink"), case.uplink
     if wished.device is None and wished.source is None:
         return [case.skipped("uplink", title, say("None is set: the box's own routes decide."))]

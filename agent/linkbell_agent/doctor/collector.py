@@ -39,7 +39,7 @@ async def _reach(case: Case, identity: Identity) -> HttpReply | list[Finding]:
     secure = parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
     try:
-        sock, _ = await net.connect(parts.hostname or "", port, case.uplink, timeout_s=CONNECT_TIMEOUT_S)
+        sock, _ = await net.connect(parts.hostname or "", port, case.reports_by, timeout_s=CONNECT_TIMEOUT_S)
         sock.close()
     except NetworkFailure as failure:
         said = say("{url} is not reached: {reason}.", url=identity.collector, reason=reason(case, failure))

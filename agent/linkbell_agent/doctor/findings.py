@@ -1,7 +1,7 @@
 """What a check finds, and what it is given."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,8 @@ from linkbell_agent.link import Closable
 from linkbell_agent.net import Uplink
 from linkbell_agent.plan import Plan
 from linkbell_agent.probes.base import PingRequest, Probe
-from linkbell_agent.sections import Settings
+from linkbell_agent.sections import OneOfUplinks, Settings
+from linkbell_agent.slim import dataclass
 
 
 class Result(StrEnum):
@@ -63,11 +64,19 @@ class Case:
     identity: Identity | None
     identity_problem: str | None = None
     agent_runs: bool | None = None
+    way: OneOfUplinks | None = None
+    others: Sequence["Case"] = ()
+    """On a box with several uplinks ``way`` is the settings of this one, and ``others`` are the cases of the others."""
     proc: Path = Path("/proc")
     quantities: Quantities = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "quantities", Quantities(self.speech))
+
+    @property
+    def reports_by(self) -> Uplink:
+        """How results leave: of several uplinks by the one that carries the default route."""
+        return self.uplink if self.way is None else Uplink()
 
     def good(self, name: str, title: str, said: str) -> Finding:
         """All is well."""

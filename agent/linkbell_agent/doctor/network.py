@@ -28,11 +28,10 @@ def reason(case: Case, failure: NetworkFailure) -> str:
 async def gateway(case: Case) -> list[Finding]:
     """Is there a way out of the box, and does the router answer?"""
     say, title = case.speech.say, case.speech.say("The school's router (gateway)")
-    routes = [one for one in default_gateways() if case.uplink.device in (None, one.device)]
-    if not routes:
+    host = _router(case)
+    if host is None:
         advice = say("Check the cable, and that the router gives this box an address (DHCP): see “ip address”.")
         return [case.failure("gateway", title, say("This box has no default route: there is no way out."), advice)]
-    host = routes[0].address
     target = TargetConfiguration(name="gateway", layer=Layer.GATEWAY, host=host, method=PingMethod.ICMP)
     context = ProbeContext(case.uplink, case.clock)
     record = await case.outside.ping(PingRequest(target, count=3, spacing_s=0.2, timeout_s=1.5), context)
@@ -47,16 +46,22 @@ async def gateway(case: Case) -> list[Finding]:
     return [case.failure("gateway", title, say("{address} does not answer.", address=host), advice)]
 
 
+def _router(case: Case) -> str | None:
+    if case.way is not None:
+        return case.plan.layers.gateway
+    return next((one.address for one in default_gateways() if case.uplink.device in (None, one.device)), None)
+
+
 async def names(case: Case) -> list[Finding]:
     """Are names turned into addresses?"""
     say, title = case.speech.say, case.speech.say("Names (DNS)")
-    servers = nameservers()
+    servers = nameservers() if case.uplink.resolvers is None else case.uplink.resolvers
     advice = say("Restart the router. If it stays like this, set another name server in it, or ask the provider.")
     if not servers:
         return [case.failure("dns", title, say("No name server is set on this box."), advice)]
     name = next(filter(_is_name, _known_hosts(case)), KNOWN_NAME)
     try:
-        addresses = await net.resolve(name, NAME_TIMEOUT_S)
+        addresses = await net.resolve_on(name, case.uplink, lambda host: net.resolve(host, NAME_TIMEOUT_S))
     except NetworkFailure as failure:
         why, asked = reason(case, failure), ", ".join(servers)
         said = say("{name} is not found: {reason} ({servers}).", name=name, reason=why, servers=asked)
@@ -106,6 +111,8 @@ async def _answers(case: Case, url: str) -> None:
     port = parts.port or (443 if secure else 80)
     sock, _ = await net.connect(parts.hostname or "", port, case.uplink, timeout_s=CONNECT_TIMEOUT_S)
     sock.close()
+    if case.way is not None:
+        return  # requests of this kind are not bound to one of several uplinks
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     api = case.outside.new_api(f"{'https' if secure else 'http'}://{host}:{port}", HTTP_TIMEOUT_S)
     try:

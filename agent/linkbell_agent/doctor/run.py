@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from linkbell_agent.doctor import box, collector, network, service
 from linkbell_agent.doctor.findings import Case, Check, Finding, Result
+from linkbell_agent.doctor.uplinks import beyond, on_each
 
 log = logging.getLogger(__name__)
 
@@ -18,11 +19,11 @@ CHECKS: Mapping[str, Check] = {
     "folder": box.disk,
     "spool": service.spool,
     "icmp": box.icmp,
-    "uplink": box.uplink,
-    "gateway": network.gateway,
-    "dns": network.names,
+    "uplink": on_each(box.uplink),
+    "gateway": on_each(beyond(network.gateway)),
+    "dns": on_each(beyond(network.names)),
     "collector": collector.collector,
-    "measurement": network.measurement,
+    "measurement": on_each(beyond(network.measurement)),
     "clock_synced": box.clock,
     "memory": box.memory,
     "extras": box.extras,

@@ -1,9 +1,10 @@
 """What a finished check is worth: passed, failed, or a failure to find out. Pure, and slow to blame the line."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from linkbell_agent.floor.exchange import Ending, SenderState
 from linkbell_agent.floor.rule import Decision, State
+from linkbell_agent.slim import dataclass
 from linkbell_wire import floor
 from linkbell_wire.failures import Failure, FailureCode, Operation
 

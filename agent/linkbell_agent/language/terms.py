@@ -71,6 +71,21 @@ TONES = {
 }
 """How bad it is for the school: ``good``, ``moderate``, ``bad``; what is not known is ``unknown``."""
 
+SHORT_SLOW = N_("slow")
+
+ROLES = {"primary": N_("primary"), "backup": N_("backup")}
+
+TROUBLES = {
+    "device_missing": N_("interface missing"),
+    "device_down": N_("interface switched off"),
+    "no_carrier": N_("no link"),
+    "source_missing": N_("address missing"),
+    "denied": N_("binding not allowed"),
+    "no_address": N_("no address"),
+    "no_route": N_("no default route"),
+}
+"""What keeps an uplink from being measured, in two or three words."""
+
 TONE_WORDS = {
     "good": N_("Good"),
     "moderate": N_("Attention"),

@@ -1,9 +1,9 @@
 """From one round's records to the states of the layers, and the evidence that goes with a verdict. Pure."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from linkbell_agent.layers.states import Health, LayerStates, together
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.records import DnsRecord, Evidence, HttpRecord, PingRecord, Record
 from linkbell_wire.words import Layer, NeighbourState

@@ -1,9 +1,9 @@
 """How each layer looked in one round. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 
+from linkbell_agent.slim import dataclass
 from linkbell_wire.words import Layer
 
 

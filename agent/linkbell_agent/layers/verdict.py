@@ -4,9 +4,10 @@ Two steps. :func:`locate` reads one round. :func:`decide` holds on to what it sa
 round is no fault, and a line that comes and goes is one after three.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from linkbell_agent.layers.states import Health, LayerStates
+from linkbell_agent.slim import dataclass
 from linkbell_wire.words import VerdictState
 
 AGREEING_ROUNDS = 2

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from linkbell_agent.first_hop import Hop, candidates
 from linkbell_agent.layers.hop import FirstHop
@@ -18,6 +18,7 @@ from linkbell_agent.probes.dns import DnsRequest
 from linkbell_agent.probes.gateway import no_gateway
 from linkbell_agent.probes.http import HttpRequest, Sessions
 from linkbell_agent.probes.pages import Expectation
+from linkbell_agent.slim import dataclass
 from linkbell_wire.configuration import TargetConfiguration
 from linkbell_wire.records import NO_SUCH_NAME, DnsRecord, HttpRecord, PingRecord, Record, VerdictRecord
 from linkbell_wire.words import Layer, VerdictState
@@ -58,7 +59,14 @@ class LayerProbes:
 class LayerWatch:
     """Watches one uplink. ``verdict`` is the one in force, ``states`` what the last round saw."""
 
-    def __init__(self, probes: LayerProbes, context: ProbeContext, keep: Callable[[Record], None]) -> None:
+    def __init__(
+        self,
+        probes: LayerProbes,
+        context: ProbeContext,
+        keep: Callable[[Record], None],
+        carries: Callable[[], bool | None] = lambda: None,
+    ) -> None:
+        self._carries = carries
         self._probes = probes
         self._context = context
         self._keep = keep
@@ -91,6 +99,19 @@ class LayerWatch:
         since_s = self._context.clock.monotonic() - self._started_s
         return max(0.0, min(due_in_s, self._quick_interval_s - since_s))
 
+    def look_first_in_s(self) -> float | None:
+        """Return when to do a round before a test, which holds the line for long; None if there is no need.
+
+        Without it a fault just before a test would be found only after it had failed. The first test of a box is not
+        held up: somebody waits for it.
+        """
+        if self._started_s is None or self.verdict.state is None:
+            return None
+        since_s = self._context.clock.monotonic() - self._started_s
+        if self.verdict.is_settled and since_s < self._quick_interval_s:
+            return None
+        return 0.0 if self.verdict.is_settled else max(0.0, self._quick_interval_s - since_s)
+
     async def round(self, plan: Plan) -> None:
         """Probe everything once, at the same time, and come to a verdict. What is news goes to ``keep``."""
         self._started_s = self._context.clock.monotonic()
@@ -111,10 +132,11 @@ class LayerWatch:
 
     def _guarded(self, plan: Plan) -> ProbeContext:
         """Return where probes run: kept to what the plan permits, and the first hop found without anybody's help."""
+        context = self._context.bound(plan.binding)
         if plan.permit is None:
-            return self._context
+            return context
         own = permit([], [self._hop.address], []).networks
-        return self._context.within(replace(plan.permit, networks=(*plan.permit.networks, *own)))
+        return context.within(replace(plan.permit, networks=(*plan.permit.networks, *own)))
 
     async def _take(self, probing: Awaitable[Record], records: list[Record]) -> None:
         record = await probing
@@ -143,7 +165,7 @@ class LayerWatch:
         if self._hop.address is not None and plan.layers.discovers_isp and self._hop.gateway == plan.layers.gateway:
             targets.append(TargetConfiguration(name=ISP, layer=Layer.ISP, host=self._hop.address))
         probings: list[Awaitable[Record]] = []
-        if not any(target.layer is Layer.GATEWAY for target in targets):
+        if not plan.layers.is_direct and not any(target.layer is Layer.GATEWAY for target in targets):
             probings.append(_said(no_gateway(context)))
         for target in targets:
             ping = self._probes.ping if target.layer is not Layer.GATEWAY else self._probes.gateway or self._probes.ping
@@ -214,7 +236,13 @@ class LayerWatch:
         self.verdict = decide(self.states, self.verdict, self._context.clock.now().boottime_s)
         if self.verdict.state is not None and self.verdict.state is not before:
             shown = evidence(found)
-            record = VerdictRecord(**self._context.stamp(), verdict=self.verdict.state, previous=before, evidence=shown)
+            record = VerdictRecord(
+                **self._context.stamp(),
+                verdict=self.verdict.state,
+                previous=before,
+                carries=self._carries(),
+                evidence=shown,
+            )
             self._keep(record)
 
     def _remember(self, pings: Sequence[PingRecord]) -> None:
@@ -242,7 +270,7 @@ def resolvers(layers: LayerPlan) -> list[tuple[str, str | None]]:
     """Return the name servers to ask, each as the target of its records and its address; None is the system's."""
     own = [(f"{RESOLVER}.{number}", server) for number, server in enumerate(layers.resolvers, 1)]
     given = [(f"given.{number}", server) for number, server in enumerate(layers.given, 1)]
-    return [*own, *given, (SYSTEM, None)]
+    return [*own, *given, *([(SYSTEM, None)] if layers.asks_system else [])]
 
 
 async def _said(record: Record) -> Record:

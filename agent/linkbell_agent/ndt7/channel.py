@@ -63,6 +63,8 @@ class Channel:
         self._buffer = memoryview(b"")
         self._outbox = b""
         self._texts = 0
+        self.text_bytes = 0
+        """Of the texts that came so far."""
         self.is_gone = False
 
     @property
@@ -145,6 +147,7 @@ class Channel:
             self._texts += 1
             if self._texts > self._allowance.texts:
                 raise FrameError("far too many texts")
+            self.text_bytes += len(frame.payload)
             self._listener.take_text(frame.payload)
         elif frame.opcode is Opcode.PING:
             # One answer waits at most: RFC 6455 asks only for the latest ping to be answered.

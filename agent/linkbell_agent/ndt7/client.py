@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.ndt7.connection import Opened, open_test
@@ -14,6 +13,7 @@ from linkbell_agent.ndt7.judge import failed, judge
 from linkbell_agent.ndt7.rules import Caps, StopRule
 from linkbell_agent.ndt7.upgrade import ServerBusy, Upgrade
 from linkbell_agent.net import Uplink
+from linkbell_agent.slim import dataclass
 from linkbell_wire.records import SpeedResult
 from linkbell_wire.words import Direction
 

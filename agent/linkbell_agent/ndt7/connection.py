@@ -19,7 +19,8 @@ from typing import TypeVar
 from linkbell_agent.classify import NetworkFailure, network_failure
 from linkbell_agent.ndt7.endpoint import Endpoint
 from linkbell_agent.ndt7.upgrade import END_OF_HEAD, MAX_HEAD_BYTES, Upgrade, protocol_error
-from linkbell_agent.net import Uplink, connect
+from linkbell_agent.net import Uplink, connect, plain_name
+from linkbell_agent.trust import shared_tls
 from linkbell_wire import floor
 from linkbell_wire.failures import FailureCode, Operation
 from linkbell_wire.ndt7 import tcp_info
@@ -172,7 +173,7 @@ class Connection:
 
     async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
         """Shake hands. Raises ``OSError``, ``ssl.SSLError`` among them."""
-        wrapped = context.wrap_socket(self._sock, server_hostname=host, do_handshake_on_connect=False)
+        wrapped = context.wrap_socket(self._sock, server_hostname=plain_name(host), do_handshake_on_connect=False)
         self._sock = wrapped
         while True:
             try:
@@ -277,8 +278,7 @@ async def open_test(upgrade: Upgrade, uplink: Uplink) -> Opened:
 
 
 async def _start_tls(connection: Connection, endpoint: Endpoint) -> None:
-    # A context of its own each time: the trust store need not stay in a small box's memory between tests.
-    await connection.start_tls(ssl.create_default_context(), endpoint.host)
+    await connection.start_tls(shared_tls(), endpoint.host)
 
 
 async def _limited(operation: Operation, step: Awaitable[T]) -> T:

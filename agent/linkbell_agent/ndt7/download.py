@@ -44,10 +44,10 @@ class Download(Stream):
     def _in_order_bytes(self) -> int:
         if self.info is None or self._opened.before is None:
             return 0
-        return (self.info.bytes_received or 0) - self._start_bytes(self._opened.before)
+        return (self.info.bytes_received or 0) - (self._opened.before.bytes_received or 0)
 
-    def _start_bytes(self, before: TcpInfo) -> int:
-        return (before.bytes_received or 0) + self._opened.answer_bytes
+    def _read_bytes(self) -> int:
+        return self._channel.payload_bytes + self._channel.text_bytes + self._opened.answer_bytes
 
     def _count(self, info: TcpInfo) -> None:
         before, latest, self._latest = self._opened.before, self._latest, info
@@ -62,7 +62,7 @@ class Download(Stream):
             waiting = round(
                 min(waiting, in_order + min(_out_of_order_bytes(self._whole, info), self.could_wait_bytes()))
             )
-        self._carried_bytes = (self._whole.bytes_received or 0) - self._start_bytes(before) + max(in_order, waiting)
+        self._carried_bytes = (self._whole.bytes_received or 0) - (before.bytes_received or 0) + max(in_order, waiting)
 
 
 def _segments(then: TcpInfo, now: TcpInfo) -> int:

@@ -2,8 +2,9 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from linkbell_agent.slim import dataclass
 
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?")
 _PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
@@ -39,7 +40,7 @@ def parse(url: str) -> Endpoint:
         port, host = parts.port, parts.hostname
         if host and ":" in host:
             ipaddress.IPv6Address(host)
-        elif host:
+        elif host and not host.isascii():  # the codec's tables are 0.4 MB: not for a name that needs none of them
             host = host.encode("idna").decode("ascii")
     except ValueError as error:
         raise ValueError(f"{url!r} is not the address of a server: {error}") from error

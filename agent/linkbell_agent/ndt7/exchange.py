@@ -188,20 +188,22 @@ class Exchange:
     def _tick(self) -> None:
         self._ticker = self._loop.call_later(self._tick_s, self._tick)
         try:
+            began_s = self.elapsed_s()
             for stream in self._streams:
                 if not stream.is_gone:
                     stream.look()
             if not self.is_decided:
-                self._consider()
+                # Several streams take a while to look at: half of it passed before the middle one's.
+                self._consider((began_s + self.elapsed_s()) / 2)
         except OSError as error:
             self.has_failed(network_failure(self._streams[0].operation, error))
 
     def _sample(self) -> Sample:
         return Sample(self.elapsed_s(), sum(stream.delivered_bytes() for stream in self._streams))
 
-    def _consider(self) -> None:
+    def _consider(self, looked_s: float) -> None:
         arrived = Sample(
-            self.elapsed_s(),
+            looked_s,
             sum(stream.carried_bytes() or stream.delivered_bytes() for stream in self._streams),
             self._is_queued(),
         )

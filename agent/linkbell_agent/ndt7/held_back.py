@@ -1,9 +1,9 @@
 """What TCP's sender says of its own time: waiting for the receiver, for its program, or for the line. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from linkbell_agent.ndt7.exchange import Ending
+from linkbell_agent.slim import dataclass
 from linkbell_wire.words import Direction
 
 

@@ -7,11 +7,11 @@ upload our own kernel knows what was acknowledged; a server's claim is used wher
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from linkbell_agent.ndt7.exchange import Ending
 from linkbell_agent.ndt7.rules import Estimate
 from linkbell_agent.ndt7.stream import Claim
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.ndt7 import MIN_MESSAGE_BYTES
 from linkbell_wire.ndt7.measurement import TcpInfoMessage

@@ -13,7 +13,8 @@ A connection speeds up round trip by round trip until the line is full; from the
    a third for three rounds, the line gave a burst beyond what it carries (a token bucket): it begins at the fall.
 5. A speed that rises steadily through the window is a sender that is still finding the line, as TCP without BBR does
    after an early end of its slow start. The test goes on; if a cap ends it, there is no upper bound.
-6. Where the sender paused on a full line, as it does after an overshoot, the clock stands still:
+6. A first block that is below what all others agree on is no part of the window: the line was not full yet.
+7. Where the sender paused on a full line, as it does after an overshoot, the clock stands still:
    :mod:`linkbell_agent.ndt7.pauses`.
 
 Numbers are measured on emulated lines: ``docs/measurement.md``.
@@ -23,10 +24,10 @@ import math
 import statistics
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from linkbell_agent.ndt7.pauses import Pauses
 from linkbell_agent.ndt7.rules import Estimate, Sample
+from linkbell_agent.slim import dataclass
 from linkbell_wire.words import Stop
 
 GROWTH = 1.25
@@ -55,6 +56,12 @@ RISE_SCATTER = 0.015
 RISE_FIT = 0.9
 """A rise by more than this share over the window, its blocks on one straight line but for this scatter (a share too),
 which explains this much of their variance. Lines that vary by themselves do not vary so evenly."""
+
+
+LOW_START = 0.03
+LOW_SCATTER = 0.02
+"""A first block that is lower than the others by more than this share, and by three times the scatter of the others,
+which is below this share of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +183,10 @@ class Plateau:
         if length_s <= 0:
             return
         rates = self._block_rates(start_s, end_s)
+        if begins_low(rates) and length_s >= self._least_s(ENOUGH[0]):
+            self._start_s = start_s + length_s / BLOCKS
+            self._measure(self._start_s)
+            return
         self._is_rising = is_rising(rates)
         arrived = self._bytes[-1] - self._bytes[first]
         margin = max(2 * _standard_error(rates), self._segment_bytes / arrived)
@@ -185,12 +196,14 @@ class Plateau:
         self.estimate = Estimate(bps, bps * max(0.0, 1 - margin), high_bps, *window)
         self._length_s = length_s
         if self._is_rising:  # the older part only holds the speed back
-            least_s = max(ENOUGH[0].least_s, ENOUGH[0].rtts * self._rtt_s)
-            self._start_s = max(start_s, end_s - least_s)
+            self._start_s = max(start_s, end_s - self._least_s(ENOUGH[0]))
 
     def _block_rates(self, start_s: float, end_s: float) -> list[float]:
         block_s = (end_s - start_s) / BLOCKS
         return [self._rate(start_s + part * block_s, start_s + (part + 1) * block_s) for part in range(BLOCKS)]
+
+    def _least_s(self, enough: Enough) -> float:
+        return max(enough.least_s, enough.rtts * self._rtt_s)
 
     def _enough(self) -> Stop | None:
         estimate = self.estimate
@@ -203,7 +216,7 @@ class Plateau:
             return None  # it is about to be known better
         error = (estimate.high_bps - estimate.bps) / estimate.bps / 2
         for enough in ENOUGH:
-            if length_s < max(enough.least_s, enough.rtts * self._rtt_s):
+            if length_s < self._least_s(enough):
                 return None
             if enough.error is None or error <= enough.error:
                 return enough.stop
@@ -235,6 +248,16 @@ def is_rising(rates: Sequence[float]) -> bool:
     explained = min(1.0, (slope * statistics.pstdev(steps) / spread) ** 2)
     scatter = spread * math.sqrt(1 - explained) / mean
     return slope * len(rates) / mean > RISE and explained > RISE_FIT and scatter < RISE_SCATTER
+
+
+def begins_low(rates: Sequence[float]) -> bool:
+    """Whether the first of the rates, of equal lengths of time in a row, is below all that the others agree on.
+
+    Then the line was not full yet: the sender paused once more, or still had to find it.
+    """
+    first, rest = rates[0], rates[1:]
+    mean, spread = statistics.fmean(rest), statistics.stdev(rest)
+    return spread < LOW_SCATTER * mean and first < mean - max(LOW_START * mean, 3 * spread)
 
 
 def interpolate(times: Sequence[float], values: Sequence[float], moment: float) -> float:

@@ -1,8 +1,8 @@
 """When a test stops. Pure: a rule sees samples and says when it has seen enough."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from linkbell_agent.slim import dataclass
 from linkbell_wire.words import Stop
 
 

@@ -1,6 +1,5 @@
 """One connection of a test: bytes one way, measurements the other. It reads and writes; its owner decides."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -8,6 +7,7 @@ from pydantic import ValidationError
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.ndt7.channel import Allowance, Channel
 from linkbell_agent.ndt7.connection import Opened
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import Operation
 from linkbell_wire.ndt7.measurement import GroupInfo, Measurement, TcpInfoMessage
 from linkbell_wire.ndt7.tcp_info import TcpInfo
@@ -66,7 +66,10 @@ class Stream:
         self._owner = owner
         self._channel = Channel(opened.connection, self.allowance, self)
         self.payload_share = 0.0
-        """Payload among the bytes that TCP carries: the rest are frame headers and TLS. 0 until something came."""
+        """Payload, texts and answers among the bytes that TCP carries: the rest is frame headers and TLS. 0 at first.
+
+        Texts and answers are the measurement's own, as probes are: a slow line would seem slower by them.
+        """
         self.claims: list[Claim] = []
         self.rtts_s: list[float] = []
         self.fresh_rtt_s: float | None = None
@@ -101,6 +104,10 @@ class Stream:
         """Return the bytes, as TCP counts them, that the receiver has without holes by the last :meth:`look`."""
         raise NotImplementedError
 
+    def _read_bytes(self) -> int:
+        """Return what there is of those without frame headers."""
+        return self.delivered_bytes()
+
     def _count(self, info: TcpInfo) -> None:
         """Take in a new view of the kernel's."""
         raise NotImplementedError
@@ -132,7 +139,7 @@ class Stream:
             self.fresh_rtt_s = self.info.rtt_s if self.carried_bytes() > carried else None
             in_order = self._in_order_bytes()
             if in_order > 0:  # at its highest nothing waits to be read
-                self.payload_share = max(self.payload_share, min(1.0, self.delivered_bytes() / in_order))
+                self.payload_share = max(self.payload_share, min(1.0, self._read_bytes() / in_order))
 
     def say_goodbye(self) -> None:
         """Send a close frame, as soon as it fits."""

@@ -87,7 +87,7 @@ def _test(job: dict[str, Any], ledger: Ledger, reporter: Reporter) -> None:
     cap = job["max_bytes"]
     # All connections together may have a quarter of the cap on its way: what is on its way comes, and is paid for.
     window_bytes = None if cap is None else cap // (4 * tester.streams(cap))
-    dialler = Dialler(ledger, job["device"], job["source"], window_bytes)
+    dialler = Dialler(ledger, job["device"], job["source"], window_bytes, job["addresses"])
     overrides.install(ledger, dialler, job["test"])
     try:
         test = tester.Tester(ledger, job["server"], job["max_duration_s"], cap)

@@ -8,10 +8,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from linkbell_agent.classify import classify
 from linkbell_agent.ookla.reports import MAX_LINE_BYTES, Finding
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.words import Direction
 
@@ -51,6 +52,8 @@ class Job:
     max_bytes: int | None
     device: str | None = None
     source: str | None = None
+    addresses: tuple[str, ...] = ()
+    """Of the server, where its name was asked on the uplink already."""
 
     def limit_s(self, program: Program) -> float:
         """Return after how long the process is killed, whatever it does."""

@@ -11,7 +11,7 @@ import struct
 import termios
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException, RemoteDisconnected
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -189,11 +189,20 @@ def _count_received(ledger: Ledger | None, count: int) -> None:
 class Dialler:
     """Opens connections out of one uplink. Raises :class:`Fault` only; never falls back to another way out."""
 
-    def __init__(self, ledger: Ledger, device: str | None, source: str | None, window_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        device: str | None,
+        source: str | None,
+        window_bytes: int | None = None,
+        known: Sequence[str] = (),
+    ) -> None:
         self._ledger = ledger
         self._device = device
         self._source = source
         self._window_bytes = window_bytes
+        self._known = known
+        """Addresses of the server, where its name was asked on the uplink already."""
 
     def open(self, host: str, port: int) -> socket.socket:
         """Return the first connection that succeeds, addresses tried in turn."""
@@ -231,7 +240,11 @@ class Dialler:
     def _addresses(self, host: str, port: int) -> list[tuple[int, Any]]:
         self._ledger.operation = "resolve"
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = [
+                one
+                for name in self._known or (host,)
+                for one in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+            ]
         except (OSError, UnicodeError) as error:
             raise Fault("resolve", error) from error
         if self._source is not None:

@@ -1,7 +1,10 @@
 """What the page has to know besides the history, as JSON can hold it. Pure."""
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
 from typing import Any
+
+from linkbell_agent.slim import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,17 @@ class Facts:
     upload_floor_bps: float | None = None
     ping_interval_s: float = 60.0
     waiting: int | None = None
+    uplinks: Sequence[dict[str, Any]] = ()
+    """Of a box with several: each one's ``name``, ``role``, ``device``, ``gateway``, ``address``, ``carries`` (the
+    default route), ``trouble``, and its floors. The fields above are of the one that is shown."""
+
+    def of(self, name: str | None) -> "Facts":
+        """Return the same with that uplink shown; itself if there is none of that name."""
+        found = next((one for one in self.uplinks if one["name"] == name), None)
+        if found is None:
+            return self
+        shown = ("device", "gateway", "address", "download_floor_bps", "upload_floor_bps", "ping_interval_s")
+        return replace(self, uplink=found["name"], **{key: found[key] for key in shown})
 
     def state(self) -> dict[str, Any]:
         """Return all of it as JSON can hold it."""

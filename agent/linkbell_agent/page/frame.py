@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from urllib.parse import quote
 
 from linkbell_agent.language.quantities import Quantities
 from linkbell_agent.language.speech import LANGUAGES, Speech
@@ -47,6 +48,12 @@ class Frame:
         words = [self.quantities.clock(self.view.local(at_s)) for at_s in ticks]
         return tag("div", *(tag("span", word) for word in (*words, self.speech.say("now"))), class_="hours")
 
+    def address(self, path: str, *, language: str | None = None, uplink: str | None = None) -> str:
+        """Return the link to a page in the present language, or another, of the uplink shown, or another."""
+        shown = uplink or (self.view.facts.uplink if self.view.uplinks else None)
+        query = f"?lang={language or self.speech.language}"
+        return f"{path}{query}" if shown is None else f"{path}{query}&uplink={quote(shown)}"
+
     def page(self, path: str, title: str, *contents: Content) -> bytes:
         """Return the whole document."""
         head = tag(
@@ -65,11 +72,11 @@ class Frame:
         say, code = self.speech.say, self.speech.language
         names = {"/": say("Overview"), "/provider": say("For the provider")}
         pages = [
-            tag("a", name, href=f"{to}?lang={code}", aria_current="page" if to == path else None)
+            tag("a", name, href=self.address(to), aria_current="page" if to == path else None)
             for to, name in names.items()
         ]
         languages = [
-            tag("a", name, href=f"{path}?lang={to}", lang=to, aria_current="true" if to == code else None)
+            tag("a", name, href=self.address(path, language=to), lang=to, aria_current="true" if to == code else None)
             for to, name in LANGUAGES.items()
         ]
         return tag(

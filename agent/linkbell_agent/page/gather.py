@@ -3,10 +3,12 @@
 import contextlib
 import hashlib
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 from linkbell_agent.clock import Clock
 from linkbell_agent.identity import Identity
+from linkbell_agent.net import plain_name
 from linkbell_agent.page.facts import Facts
 from linkbell_agent.route import default_gateways
 from linkbell_agent.sections import Settings
@@ -27,10 +29,11 @@ def gather(
     moment = clock.now()
     school = None if configuration is None else configuration.school
     ping = None if configuration is None else configuration.ping
-    device = settings.uplink.device
+    way = settings.ways[0]
+    device = way.device
     gateways = [one for one in default_gateways() if device in (None, one.device)]
     gateway = gateways[0] if gateways else None
-    return Facts(
+    facts = Facts(
         version=__version__,
         instance=instance_of(settings.state),
         boot_id=clock.boot_id,
@@ -43,15 +46,21 @@ def gather(
         school_name=None if school is None else school.name,
         timezone=None if school is None else school.timezone,
         collector=None if identity is None else identity.collector,
-        uplink=settings.uplink.name,
+        uplink=way.name,
         device=device or (None if gateway is None else gateway.device),
         gateway=None if gateway is None else gateway.address,
-        address=settings.uplink.source or own_address(None if gateway is None else gateway.address),
+        address=way.source or own_address(None if gateway is None else gateway.address),
         download_floor_bps=None if school is None else school.download_floor_bps,
         upload_floor_bps=None if school is None else school.upload_floor_bps,
         ping_interval_s=(ping.interval_s if ping is not None else None) or settings.ping.interval_s,
         waiting=waiting,
     )
+    if not settings.has_several:
+        return facts
+    from linkbell_agent.page.gather_uplinks import uplinks_now  # most boxes have one
+
+    facts = replace(facts, uplinks=uplinks_now(settings, configuration))
+    return facts.of(way.name)
 
 
 def instance_of(state: Path) -> str:
@@ -65,6 +74,6 @@ def own_address(gateway: str | None) -> str | None:
         return None
     family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.connect(socket.getaddrinfo(gateway, 9, family, socket.SOCK_DGRAM)[0][4])
+        sock.connect(socket.getaddrinfo(plain_name(gateway), 9, family, socket.SOCK_DGRAM)[0][4])
         return str(sock.getsockname()[0])
     return None

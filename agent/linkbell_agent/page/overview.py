@@ -4,7 +4,8 @@ from linkbell_agent.language import terms
 from linkbell_agent.page import charts
 from linkbell_agent.page.frame import Frame, paragraph, section
 from linkbell_agent.page.markup import Markup, join, tag
-from linkbell_agent.page.view import DAY_S, LAYER_ORDER, View, buckets
+from linkbell_agent.page.uplinks import uplinks
+from linkbell_agent.page.view import DAY_S, LAYER_ORDER, View, buckets, farthest
 from linkbell_agent.recent.stretch import Track
 
 PARTS = 288
@@ -19,6 +20,7 @@ def overview(frame: Frame) -> bytes:
     return frame.page(
         "/",
         headline(frame),
+        uplinks(frame),
         _headline(frame),
         _numbers(frame),
         section(say("The last 24 hours"), _timeline(frame)),
@@ -114,13 +116,6 @@ def _floor(frame: Frame, bps: float | None, floor_bps: float | None) -> str | No
     if bps < floor_bps:
         return frame.speech.say("✗ below the floor of {floor}", floor=floor)
     return frame.speech.say("✓ not below the floor of {floor}", floor=floor)
-
-
-def farthest(view: View) -> Track | None:
-    """Return the ping that goes farthest of those that answer: what a lesson feels."""
-    pings = [one for one in view.tracks if one.kind == "ping" and one.last is not None and one.last.rtt_s is not None]
-    order = ("international", "domestic", "platform", "collector", "isp", "dns", "gateway")
-    return min(pings, key=lambda one: order.index(one.layer), default=None)
 
 
 def _latest_ping(frame: Frame) -> Markup:

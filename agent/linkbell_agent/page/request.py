@@ -5,9 +5,10 @@ No I/O, and strict: whatever is unusual is refused, for nothing but browsers and
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import parse_qs
+
+from linkbell_agent.slim import dataclass
 
 MAX_HEAD_BYTES = 8192
 _REQUEST_LINE = re.compile(r"([A-Z]{1,16}) (/[!-~]{0,1000}) HTTP/1\.[01]", re.ASCII)
@@ -38,12 +39,13 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The head of a request. Header names are lower case; ``language`` is the query's ``lang``."""
+    """The head of a request. Header names are lower case; ``language`` and ``uplink`` are from the query."""
 
     method: str
     path: str
     language: str | None
     headers: Mapping[str, str]
+    uplink: str | None = None
 
 
 def parse_request(head: bytes) -> Request:
@@ -59,8 +61,9 @@ def parse_request(head: bytes) -> Request:
     if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:  # a body is not for us
         raise RefusedError(HTTPStatus.BAD_REQUEST)
     path, _, query = target.partition("?")
-    languages = parse_qs(query, max_num_fields=8).get("lang", []) if len(query) < 200 else []
-    return Request(method, path, languages[0] if languages else None, headers)
+    asked = parse_qs(query, max_num_fields=8) if len(query) < 200 else {}
+    language, uplink = (next(iter(asked.get(key, [])), None) for key in ("lang", "uplink"))
+    return Request(method, path, language, headers, uplink)
 
 
 def _headers(lines: list[str]) -> dict[str, str]:

@@ -11,7 +11,6 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from linkbell_agent.page.facts import Facts
 from linkbell_agent.page.guard import Network, is_near, is_own_name
 from linkbell_agent.page.request import MAX_HEAD_BYTES, RefusedError, Request, parse_request, reply_head
 from linkbell_agent.recent.history import History
+from linkbell_agent.slim import dataclass
 
 log = logging.getLogger(__name__)
 
@@ -173,9 +173,9 @@ class PageServer:
             raise RefusedError(HTTPStatus.NOT_FOUND)
         wished = from_header(request.headers.get("accept-language", ""))
         language = chosen(request.language, self._settings.language, wished)
-        return content_type, await self._draw(request.path, language)
+        return content_type, await self._draw(request.path, language, request.uplink)
 
-    async def _draw(self, path: str, language: str) -> bytes:
+    async def _draw(self, path: str, language: str, uplink: str | None) -> bytes:
         """Have a page drawn, one at a time. Raises :class:`RefusedError` if there are too many, or it fails."""
         if not self._bucket.take(asyncio.get_running_loop().time()):
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS)
@@ -183,7 +183,7 @@ class PageServer:
             wish = {
                 "path": path,
                 "language": language,
-                "facts": self._facts().state(),
+                "facts": self._facts().of(uplink).state(),
                 "history": self._history.state(),
             }
             try:

@@ -6,7 +6,7 @@ Times are RFC 3339 in UTC, units are in the names, and absent is null.
 from datetime import UTC, datetime
 from typing import Any
 
-from linkbell_agent.page.view import DAY_S, Measure, Span, View, buckets
+from linkbell_agent.page.view import DAY_S, Line, Measure, Span, View, buckets
 from linkbell_agent.recent.stretch import Track
 
 PARTS = 96
@@ -28,6 +28,7 @@ def status_document(view: View) -> dict[str, Any]:
         "school": facts.school,
         "school_name": facts.school_name,
         "uplink": facts.uplink,
+        "uplinks": [_line(line) for line in view.uplinks],
         "download_floor_bps": facts.download_floor_bps,
         "upload_floor_bps": facts.upload_floor_bps,
         "waiting_records": facts.waiting,
@@ -55,6 +56,18 @@ def status_document(view: View) -> dict[str, Any]:
             for one in view.found.speeds
         ],
         "downloads_24h": [_measure(one) for one in view.downloads if one.at > view.now_s - DAY_S],
+    }
+
+
+def _line(line: Line) -> dict[str, Any]:
+    shown = ("name", "role", "device", "carries", "trouble", "download_floor_bps", "upload_floor_bps")
+    return {key: line.entry[key] for key in shown} | {
+        "verdict": line.verdict,
+        "since": _time(line.since_s),
+        "tone": line.tone,
+        "slow": line.is_slow,
+        "download_bps": line.download_bps,
+        "rtt_s": line.rtt_s,
     }
 
 

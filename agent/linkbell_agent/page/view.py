@@ -5,15 +5,17 @@ Times are seconds since 1970 here; :meth:`View.local` turns one into the school'
 
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from itertools import pairwise
+from typing import Any
 
 from linkbell_agent.language.terms import TONES
 from linkbell_agent.page.facts import Facts
 from linkbell_agent.recent.history import History
 from linkbell_agent.recent.minutes import WIDTH
 from linkbell_agent.recent.stretch import Stretch, Track
+from linkbell_agent.slim import dataclass
 
 DAY_S = 86_400.0
 WEEK_S = 7 * DAY_S
@@ -50,6 +52,19 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """One of several uplinks in short. ``entry`` is that of the facts; rates and round trip are the latest."""
+
+    entry: dict[str, Any]
+    verdict: str | None
+    since_s: float | None
+    tone: str
+    is_slow: bool
+    download_bps: float | None
+    rtt_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """Everything there is to show. ``since_s`` is when the verdict began; ``last_s`` when the last result came."""
 
@@ -64,6 +79,8 @@ class View:
     timeline: Sequence[Span]
     outages: Sequence[Span]
     downloads: Sequence[Measure]
+    uplinks: Sequence[Line] = ()
+    """Of a box with several: all of them, the one shown included."""
 
     @property
     def now_s(self) -> float:
@@ -89,7 +106,30 @@ class View:
 
 
 def make_view(facts: Facts, history: History, zone: tzinfo | None) -> View:
-    """Work out what is to be shown at ``facts.now_s``."""
+    """Work out what is to be shown at ``facts.now_s``, of the uplink ``facts.uplink``; the others in short."""
+    lines = []
+    for entry in facts.uplinks:
+        shown = facts.of(entry["name"])
+        lines.append(_line(entry, _view(shown, history.of(shown.uplink), zone)))
+    return replace(_view(facts, history.of(facts.uplink), zone), uplinks=lines)
+
+
+def _line(entry: dict[str, Any], view: View) -> Line:
+    tests = [one.download_bps for one in view.found.speeds if one.download_bps is not None]
+    track = farthest(view)
+    rtt_s = None if track is None or track.last is None else track.last.rtt_s
+    download_bps = tests[-1] if tests else None
+    return Line(entry, view.verdict, view.since_s, view.tone, view.is_slow, download_bps, rtt_s)
+
+
+def farthest(view: View) -> Track | None:
+    """Return the ping that goes farthest of those that answer: what a lesson feels."""
+    pings = [one for one in view.tracks if one.kind == "ping" and one.last is not None and one.last.rtt_s is not None]
+    order = ("international", "domestic", "platform", "collector", "isp", "dns", "gateway")
+    return min(pings, key=lambda one: order.index(one.layer), default=None)
+
+
+def _view(facts: Facts, history: History, zone: tzinfo | None) -> View:
     found = history.dated(facts.now_s, facts.boottime_s)
     tracks = sorted(found.tracks.values(), key=_order)
     seen = _minutes_seen(tracks)

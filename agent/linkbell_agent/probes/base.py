@@ -1,13 +1,14 @@
 """The one signature all probes share, and what they are given."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TypedDict, TypeVar
 
 from linkbell_agent.clock import Clock
-from linkbell_agent.net import Uplink
+from linkbell_agent.net import Binding, Uplink
 from linkbell_agent.permit import Permit
+from linkbell_agent.slim import dataclass
 from linkbell_wire import floor
 from linkbell_wire.configuration import SpeedServer, TargetConfiguration
 from linkbell_wire.records import Record
@@ -35,6 +36,13 @@ class ProbeContext:
     def within(self, permit: Permit | None) -> "ProbeContext":
         """Return the same, kept to the addresses that ``permit`` allows; None allows all."""
         return replace(self, uplink=replace(self.uplink, permit=permit))
+
+    def bound(self, binding: Binding | None) -> "ProbeContext":
+        """Return the same, held to its uplink by ``binding`` as well; the same itself without one."""
+        if binding is None:
+            return self
+        device = self.uplink.device or binding.device
+        return replace(self, uplink=replace(self.uplink, device=device, resolvers=binding.resolvers))
 
     def stamp(self) -> Stamp:
         """Return the stamp of a record that is finished now."""

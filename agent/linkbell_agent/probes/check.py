@@ -1,12 +1,11 @@
 """The check probe: is the line at least at its floor? Asked of the first server that takes it."""
 
-from dataclasses import dataclass
-
 from linkbell_agent.floor.client import FloorClient, Outcome
 from linkbell_agent.floor.judge import Answer
 from linkbell_agent.floor.rule import State
 from linkbell_agent.ndt7.endpoint import Endpoint, parse
 from linkbell_agent.probes.base import CheckRequest, ProbeContext
+from linkbell_agent.slim import dataclass
 from linkbell_wire import floor
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.records import CheckRecord

@@ -10,15 +10,15 @@ import secrets
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from linkbell_agent import net
 from linkbell_agent.classify import NetworkFailure, network_failure
-from linkbell_agent.net import Address, bind_to_uplink, open_socket, usable_addresses
+from linkbell_agent.net import Address, Uplink, bind_to_uplink, open_socket, usable_addresses
 from linkbell_agent.permit import Permit, is_public, plain
 from linkbell_agent.probes import dns_message
 from linkbell_agent.probes.base import ProbeContext
 from linkbell_agent.probes.dns_message import Answer, MessageError, RecordType
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.records import DnsRecord
 
@@ -105,6 +105,15 @@ async def _look_up(
 ) -> list[str]:
     if request.resolver is None:
         return await _ask_system(request, resolve)
+    return await ask(request, context.uplink, progress)
+
+
+async def ask(request: DnsRequest, uplink: Uplink, progress: _Progress | None = None) -> list[str]:
+    """Return what ``request.resolver`` says on ``uplink``; nothing if the name has no such record.
+
+    Raises :class:`NetworkFailure`.
+    """
+    assert request.resolver is not None
     try:
         server = Address(socket.AF_INET6 if ":" in request.resolver else socket.AF_INET, *_with_scope(request.resolver))
         dns_message.encode_name(request.name)
@@ -112,8 +121,8 @@ async def _look_up(
         raise NetworkFailure(Operation.RESOLVE, FailureCode.DNS_NOT_FOUND) from error
     except (OSError, ValueError) as error:
         raise NetworkFailure(Operation.RESOLVE, FailureCode.ADDRESS_UNAVAILABLE) from error
-    usable_addresses([server], context.uplink, request.resolver)
-    return _understood(await _Asking(request, server, context, progress).run(), request)
+    usable_addresses([server], uplink, request.resolver)
+    return _understood(await _Asking(request, server, uplink, progress or _Progress()).run(), request)
 
 
 async def _ask_system(request: DnsRequest, resolve: Callable[[str], Awaitable[list[Address]]]) -> list[str]:
@@ -147,10 +156,10 @@ def _with_scope(address: str) -> tuple[str, int]:
 class _Asking:
     """One question to one name server, over UDP, then TCP if need be."""
 
-    def __init__(self, request: DnsRequest, server: Address, context: ProbeContext, progress: _Progress) -> None:
+    def __init__(self, request: DnsRequest, server: Address, uplink: Uplink, progress: _Progress) -> None:
         self._request = request
         self._server = server
-        self._uplink = context.uplink
+        self._uplink = uplink
         self._progress = progress
 
     async def run(self) -> Answer:

@@ -2,8 +2,9 @@
 
 import ipaddress
 import struct
-from dataclasses import dataclass
 from typing import Literal
+
+from linkbell_agent.slim import dataclass
 
 MAX_NAME_BYTES = 255
 MAX_RECORDS = 200

@@ -5,20 +5,19 @@ On our own sockets: the uplink is bound, every phase has its moment, and no more
 
 import asyncio
 import contextlib
-import functools
-import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from linkbell_agent import net
 from linkbell_agent.classify import NetworkFailure, classify, network_failure
-from linkbell_agent.net import Address, open_socket, usable_addresses
+from linkbell_agent.net import Address, open_socket, plain_name, resolve_on, usable_addresses
 from linkbell_agent.probes import pages
 from linkbell_agent.probes.base import ProbeContext
 from linkbell_agent.probes.pages import END_OF_HEAD, MAX_HEAD_BYTES, Expectation, Page
+from linkbell_agent.slim import dataclass
+from linkbell_agent.trust import sessions_can_be_kept, shared_tls
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.records import HttpRecord
 from linkbell_wire.words import Layer
@@ -48,32 +47,13 @@ class HttpRequest:
     sessions: Sessions | None = None
 
 
-def system_tls() -> ssl.SSLContext:
-    """Trust whom the system trusts. A folder of certificates is looked into when needed; a file of all is 2.5 MB."""
-    paths = ssl.get_default_verify_paths()
-    is_default = paths.cafile == paths.openssl_cafile or not paths.cafile  # not named by SSL_CERT_FILE
-    if is_default and paths.capath and _is_index(paths.capath):
-        return ssl.create_default_context(capath=paths.capath)
-    return ssl.create_default_context()
-
-
-_kept_system_tls = functools.cache(system_tls)
-
-
-def _is_index(folder: str) -> bool:
-    """Say whether certificates can be found there by the hash of their subject (openssl-rehash(1))."""
-    try:
-        return any(name.endswith(".0") for name in os.listdir(folder))
-    except OSError:
-        return False
-
-
 @dataclass(frozen=True, slots=True)
 class HttpNetwork:
     """The outside world as this probe sees it, and whom it trusts. Tests hand in others."""
 
     resolve: Callable[[str], Awaitable[list[Address]]] = net.resolve
-    tls: Callable[[], ssl.SSLContext] = _kept_system_tls
+    tls: Callable[[], ssl.SSLContext] = shared_tls
+    keeps_sessions: bool = sessions_can_be_kept()
 
 
 _SYSTEM = HttpNetwork()
@@ -143,7 +123,8 @@ class _Fetch:
         """Return the page, as far as it was read. Raises ``OSError`` and :class:`NetworkFailure`."""
         host = self._parts.hostname or ""
         secure = self._parts.scheme == "https"
-        addresses = usable_addresses(await self._network.resolve(host), self._context.uplink, host)
+        uplink = self._context.uplink
+        addresses = usable_addresses(await resolve_on(host, uplink, self._network.resolve), uplink, host)
         self._passed("resolve_s", Operation.CONNECT)
         sock = await self._connect(addresses[:MAX_ADDRESSES], self._parts.port or (443 if secure else 80))
         stream = _Stream(sock)
@@ -153,8 +134,8 @@ class _Fetch:
                 await self._secure(stream, host)
                 self._passed("tls_s", Operation.HTTP_REQUEST)
             page = await self._ask(stream)
-            if secure:
-                self._keep_session(stream)
+            if secure and self._request.sessions is not None and self._network.keeps_sessions:
+                self._keep_session(stream, self._request.sessions)
             return page
 
     def _passed(self, name: str, following: Operation) -> None:
@@ -189,10 +170,10 @@ class _Fetch:
         kept = None if self._request.sessions is None else self._request.sessions.get(self._parts.netloc)
         await stream.start_tls(self._network.tls(), host, kept)
 
-    def _keep_session(self, stream: "_Stream") -> None:
+    def _keep_session(self, stream: "_Stream", sessions: Sessions) -> None:
         session = stream.session()
-        if session is not None and self._request.sessions is not None:
-            self._request.sessions[self._parts.netloc] = session
+        if session is not None:
+            sessions[self._parts.netloc] = session
 
     async def _ask(self, stream: "_Stream") -> Page:
         await stream.send(pages.request(self._request.url))
@@ -242,7 +223,7 @@ class _Stream:
         """Shake hands, taking up ``session`` if the server still knows it. Raises ``OSError``."""
         try:
             wrapped = context.wrap_socket(
-                self._sock, server_hostname=host, do_handshake_on_connect=False, session=session
+                self._sock, server_hostname=plain_name(host), do_handshake_on_connect=False, session=session
             )
         except ssl.SSLError as error:
             raise network_failure(Operation.TLS_HANDSHAKE, error) from error

@@ -5,11 +5,12 @@ by default, for they learn and publish each school's address.
 """
 
 import uuid
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.ndt7.endpoint import parse
-from linkbell_agent.net import Uplink, resolve, usable_addresses
+from linkbell_agent.net import Uplink, resolve_on, usable_addresses
 from linkbell_agent.ookla.process import PROGRAM, Job, Program, run
 from linkbell_agent.ookla.reports import Finding
 from linkbell_agent.probes.base import ProbeContext, SpeedRequest
@@ -35,11 +36,11 @@ async def ookla(request: SpeedRequest, context: ProbeContext, program: Program =
         raise ValueError("a speed test needs a server and a direction")
     for used in servers:
         try:
-            await _check_permit(used[1], context.uplink)
+            addresses = await _addresses(used[1], context.uplink)
         except NetworkFailure as refused:
             finding = Finding(failures={"setup": refused.failure})
             continue
-        job = _job(used[1], directions, request, context)
+        job = replace(_job(used[1], directions, request, context), addresses=addresses)
         finding = await run(job, context.clock.monotonic, program)
         broken = any(failure.operation is Operation.RUN for failure in finding.failures.values())
         if finding.admitted or broken:
@@ -47,11 +48,16 @@ async def ookla(request: SpeedRequest, context: ProbeContext, program: Program =
     return _record(finding, directions, used, request, context)
 
 
-async def _check_permit(url: str, uplink: Uplink) -> None:
-    """Raise :class:`NetworkFailure` for a server this box may not talk to; the test process asks nobody."""
-    if uplink.permit is not None and url != PUBLIC:
-        host = urlsplit(url).hostname or ""
-        usable_addresses(await resolve(host), uplink, host)
+async def _addresses(url: str, uplink: Uplink) -> tuple[str, ...]:
+    """Return where the test process is to connect to; nothing where it may ask the system itself.
+
+    Raises :class:`NetworkFailure` for a server this box may not talk to; the test process asks nobody.
+    """
+    if url == PUBLIC or (uplink.permit is None and uplink.resolvers is None):
+        return ()
+    host = urlsplit(url).hostname or ""
+    usable = usable_addresses(await resolve_on(host, uplink), uplink, host)
+    return () if uplink.resolvers is None else tuple(address.host for address in usable)
 
 
 def _url(server: SpeedServer) -> str:

@@ -6,10 +6,10 @@ A login page (captive portal) and a filter's "blocked" page answer in the name o
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from linkbell_agent.permit import is_public, plain
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import FailureCode
 from linkbell_wire.version import __version__
 

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 
 from linkbell_agent import net
 from linkbell_agent.classify import NetworkFailure, classify, network_failure
@@ -19,6 +18,7 @@ from linkbell_agent.icmp import Answer, EchoSocket, SocketFactory, open_echo_soc
 from linkbell_agent.net import Address, Uplink, bind_to_uplink, usable_addresses
 from linkbell_agent.probes.base import PingRequest, ProbeContext
 from linkbell_agent.round_trips import RoundTripSummary, Train, summarise
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.ndt7 import tcp_info
 from linkbell_wire.records import PingRecord
@@ -80,7 +80,7 @@ class _Ping:
     async def run(self) -> PingRecord:
         try:
             host = self._request.target.host
-            addresses = await self._network.resolve(host)
+            addresses = await net.resolve_on(host, self._context.uplink, self._network.resolve)
             self._address = usable_addresses(addresses, self._context.uplink, host)[0]
             await self._send_to(self._address)
         except NetworkFailure as caught:

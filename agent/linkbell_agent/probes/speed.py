@@ -5,13 +5,13 @@ ndt7 is here; the others have modules of their own.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
 from linkbell_agent.ndt7.client import Client, Outcome
 from linkbell_agent.ndt7.endpoint import Endpoint, parse
 from linkbell_agent.ndt7.plateau import Plateau
 from linkbell_agent.ndt7.rules import Caps
 from linkbell_agent.probes.base import ProbeContext, SpeedRequest
+from linkbell_agent.slim import dataclass
 from linkbell_agent.watch.watcher import Seen, Watcher
 from linkbell_wire.failures import FailureCode
 from linkbell_wire.records import SpeedRecord, SpeedResult

@@ -9,6 +9,7 @@ import zlib
 from typing import Any
 
 from linkbell_agent.recent.stretch import Event, Stretch, Verdict
+from linkbell_agent.squeeze import squeeze
 
 FORMAT = 1
 AHEAD_S = 60.0
@@ -23,7 +24,8 @@ MAX_BYTES = 4_000_000
 class History:
     """``past`` is dated in seconds since 1970, ``present`` in seconds of this boot (``boot_id``).
 
-    ``evidence`` goes with the latest verdict of this boot: (layer, target, up, failure code or None).
+    ``evidence`` goes with the latest verdict of this boot: (layer, target, up, failure code or None). It is of the
+    box's first uplink; ``others`` has one for each other, by name.
     """
 
     def __init__(self, boot_id: str) -> None:
@@ -32,6 +34,11 @@ class History:
         self.present = Stretch()
         self.offset_s: float | None = None
         self.evidence: list[tuple[str, str, bool, str | None]] = []
+        self.others: dict[str, History] = {}
+
+    def of(self, uplink: str) -> "History":
+        """Return the history of one uplink; the first's if that name has none of its own."""
+        return self.others.get(uplink, self)
 
     def dated(self, now_s: float, boottime_s: float) -> Stretch:
         """Return everything in seconds since 1970, the present by the clock as it is now."""
@@ -60,6 +67,7 @@ class History:
             "evidence": [list(one) for one in self.evidence],
             "past": self.past.state(),
             "present": self.present.state(),
+            **({"others": {name: one.state() for name, one in self.others.items()}} if self.others else {}),
         }
 
     @classmethod
@@ -68,6 +76,7 @@ class History:
         if state["format"] != FORMAT:
             raise ValueError("written by another version")
         made = cls(boot_id)
+        made.others = {str(name): cls.from_state(one, boot_id) for name, one in state.get("others", {}).items()}
         made.past = Stretch.from_state(state["past"])
         present = Stretch.from_state(state["present"])
         offset_s = state["offset_s"]
@@ -81,7 +90,7 @@ class History:
 
     def packed(self) -> bytes:
         """Return all of it as a file holds it: JSON, compressed."""
-        return zlib.compress(json.dumps(self.state(), separators=(",", ":")).encode(), level=6)
+        return squeeze(json.dumps(self.state(), separators=(",", ":")).encode())
 
     @classmethod
     def unpacked(cls, content: bytes, boot_id: str) -> "History":

@@ -1,5 +1,7 @@
 """Records into the history. Pure: a record says when it was."""
 
+from collections.abc import Sequence
+
 from linkbell_agent.recent.history import History
 from linkbell_agent.recent.stretch import Check, Event, Last, Skip, Speed, Verdict
 from linkbell_wire.records import (
@@ -20,15 +22,33 @@ MAX_EVIDENCE = 24
 
 
 class Intake:
-    """Feeds one history. Records of another boot than the history's are passed over."""
+    """Feeds one history. Records of another boot than the history's are passed over.
 
-    def __init__(self, history: History) -> None:
+    ``others`` are the box's uplinks besides the first; each has a history of its own, and what happened to the agent
+    is in all of them.
+    """
+
+    def __init__(self, history: History, others: Sequence[str] = ()) -> None:
         self.history = history
+        history.others = {name: history.others.get(name) or History(history.boot_id) for name in others}
+        self._others = [Intake(one) for one in history.others.values()]
+        self._by_uplink = dict(zip(others, self._others, strict=True))
 
     def add(self, record: Record) -> None:
         """Take one record in."""
         if record.boot_id != self.history.boot_id or _asks_for_a_lie(record):
             return
+        for other in self._whose(record):
+            other.take(record)
+
+    def _whose(self, record: Record) -> Sequence["Intake"]:
+        """Return what a record goes into: that of its uplink, and all of them if it is of the agent."""
+        if isinstance(record, EventRecord):
+            return (self, *self._others)
+        return (self._by_uplink.get(record.uplink, self),)
+
+    def take(self, record: Record) -> None:
+        """Take in one record that belongs here."""
         self.history.offset_s = record.at.timestamp() - record.boottime_s
         present, at = self.history.present, record.boottime_s
         if isinstance(record, PingRecord):

@@ -6,10 +6,10 @@ to the day on which they begin.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+from linkbell_agent.slim import dataclass
 from linkbell_wire.calendar import DAY_MIN, Stretch, read_days, read_hours, read_weekdays
 
 ONE_DAY = timedelta(days=1)

@@ -5,9 +5,11 @@ slot nor loses those between.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
+
+from linkbell_agent.slim import dataclass
 
 DAYS_KEPT = 6
 """Days of the calendar and of boots without a clock, those last touched."""

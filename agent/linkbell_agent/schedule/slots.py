@@ -5,7 +5,7 @@ name has the date in it, so that a fleet spreads evenly over each slot and no tw
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -14,6 +14,7 @@ from linkbell_agent.retry import LONGEST_WAIT_IN_SLOT_S, MAX_ATTEMPTS_IN_SLOT, w
 from linkbell_agent.schedule.calendar import ALWAYS_OPEN, ONE_DAY, SchoolCalendar, Span
 from linkbell_agent.schedule.done import MAX_PARTS, Done
 from linkbell_agent.schedule.draw import fraction
+from linkbell_agent.slim import dataclass
 
 HORIZON_DAYS = 400
 """How far ahead an open day is looked for: over the longest holidays."""

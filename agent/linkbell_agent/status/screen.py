@@ -1,13 +1,13 @@
 """A status document as lines for a terminal. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from linkbell_agent.language import terms
 from linkbell_agent.language.quantities import Quantities
 from linkbell_agent.language.speech import Speech
+from linkbell_agent.slim import dataclass
 from linkbell_agent.status.source import Origin
 
 CHART = 48
@@ -60,6 +60,7 @@ class Screen:
         """Return the whole screen."""
         return [
             *self._head(origin),
+            *self._uplinks(),
             "",
             *self._timeline(),
             "",
@@ -85,6 +86,20 @@ class Screen:
             since = say("Since {moment} ({duration}).", moment=self._when(document["since"]), duration=lasting)
             lines.append(f"    {since}")
         return lines
+
+    def _uplinks(self) -> list[str]:
+        """Return a line for each uplink where there are several; the rest of the screen is of the first."""
+        say, lines = self._say, []
+        for one in self._document.get("uplinks", []):
+            known = terms.SHORT.get(one["verdict"] or "", terms.NOT_MEASURED)
+            state = terms.TROUBLES[one["trouble"]] if one["trouble"] else known
+            tone = "bad" if one["trouble"] else one["tone"]
+            used = f", {say('carries the traffic now')}" if one["carries"] else ""
+            rtt = "" if one["rtt_s"] is None else f", {self._quantities.milliseconds(one['rtt_s'])}"
+            role = say(terms.ROLES[one["role"]])
+            label = f"{one['name']} ({role})"
+            lines.append(f"{label:<{LABEL}}[{self._signs.of(tone)}] {say(state)}{rtt}{used}")
+        return ["", *lines] if lines else []
 
     def _origin(self, origin: Origin) -> list[str]:
         last = self._document["last_result"]

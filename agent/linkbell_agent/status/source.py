@@ -2,7 +2,6 @@
 
 import http.client
 import json
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -17,6 +16,7 @@ from linkbell_agent.page.status_json import status_document
 from linkbell_agent.page.view import make_view
 from linkbell_agent.recent.keeping import HISTORY_FILE, load_history
 from linkbell_agent.sections import Settings
+from linkbell_agent.slim import dataclass
 
 TIMEOUT_S = 25.0
 MAX_BYTES = 2_000_000

@@ -10,9 +10,9 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from linkbell_agent.slim import dataclass
 from linkbell_agent.watch.limits import CoreTimes, CpuTimes, Port, Radio
 from linkbell_agent.watch.traffic import Counted
 

@@ -1,13 +1,14 @@
 """From what was seen during one direction to what its result says of it. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from linkbell_agent.ndt7.held_back import HeldBack
+from linkbell_agent.slim import dataclass
 from linkbell_agent.watch import latency, traffic
+from linkbell_agent.watch.carried import carried_bytes
 from linkbell_agent.watch.latency import Probe, RoundTrips, Window
 from linkbell_agent.watch.limits import CpuTimes, Evidence, Port, limit
-from linkbell_agent.watch.pace import PROBE_SHARE, received_bytes, sent_bytes
+from linkbell_agent.watch.pace import PROBE_SHARE
 from linkbell_agent.watch.traffic import TCP_HEADER_BYTES, Counted, Flow
 from linkbell_wire.records import SpeedResult
 from linkbell_wire.words import Direction, Stop
@@ -72,26 +73,21 @@ def conclude(result: SpeedResult, idle: Idle, observed: Observed) -> Conclusion:
         "limited_by": found.by,
         "device_limit": found.device,
     }
-    more |= _with_probes(result, observed)
+    more |= _with_probes(result, idle, observed)
     both_ways = None if others_bps is None or back_bps is None else others_bps + back_bps
     return Conclusion(result.model_copy(update=more), loaded, both_ways)
 
 
-def _with_probes(result: SpeedResult, observed: Observed) -> dict[str, float | None]:
+def _with_probes(result: SpeedResult, idle: Idle, observed: Observed) -> dict[str, float | None]:
     """Return the speed with the probes that the line carried beside it: they took that much of it from the test.
 
-    Up to a fiftieth, which a slow line would seem slower by. As payload: what a packet of that size would carry. What
-    lost ones took, if they came as far as the line, is not known.
+    Up to a fiftieth, which a slow line would seem slower by. As payload: what a packet of that size would carry.
     """
     if observed.window is None or not observed.window.length_s or result.bps is None:
         return {}
     packet_bytes = PACKET_BYTES + observed.ip_bytes + TCP_HEADER_BYTES
-    carried = [one for one in latency.during(observed.probes, observed.window) if one.tcp_s is not None]
-    if observed.direction is Direction.UPLOAD:
-        each = [sent_bytes(observed.ip_bytes, one.sent_bytes) for one in carried]
-    else:
-        each = [received_bytes(observed.ip_bytes, one.received_bytes) for one in carried]
-    more_bps = sum(each) * 8 / observed.window.length_s * PACKET_BYTES / packet_bytes
+    carried = carried_bytes(observed.probes, observed.window, observed.direction, observed.ip_bytes, idle.rtt_s or 0.0)
+    more_bps = carried * 8 / observed.window.length_s * PACKET_BYTES / packet_bytes
     more = min(more_bps / result.bps, PROBE_SHARE)
     speeds = {"bps": result.bps, "bps_low": result.bps_low, "bps_high": result.bps_high}
     return {name: None if speed is None else speed * (1 + more) for name, speed in speeds.items()}

@@ -7,9 +7,10 @@ draft-ietf-ippm-responsiveness, the parts that fit a slow line: see ``docs/measu
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from linkbell_agent.round_trips import summarise
+from linkbell_agent.slim import dataclass
 from linkbell_wire.words import Grade
 
 LEAST_IDLE = 2

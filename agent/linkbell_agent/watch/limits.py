@@ -1,9 +1,9 @@
 """What kept a speed from being higher: the line, this box, the server, or nobody knows. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from linkbell_agent.ndt7.held_back import HeldBack
+from linkbell_agent.slim import dataclass
 from linkbell_wire.words import DeviceLimit, Direction, LimitedBy
 
 CPU_DEMAND = 0.9

@@ -19,7 +19,6 @@ TCP_BYTES = 32
 """The TCP header, time stamps included."""
 SYN_MORE_BYTES = 8
 """The first packet of each side has this much more."""
-RESET_BYTES = 20
 
 
 def interval_s(probe_bytes: float, line_bps: float | None, made: int) -> float:
@@ -37,16 +36,14 @@ def cost_bytes(ip_bytes: int, segments: int, syns: int, payload_bytes: int) -> i
     reset in the end.
     """
     total = segments * (ip_bytes + TCP_BYTES) + syns * SYN_MORE_BYTES + payload_bytes
-    return total + (SYN_MORE_BYTES + ip_bytes + RESET_BYTES if segments > syns else 0)
+    return total + (SYN_MORE_BYTES + end_bytes(ip_bytes) if segments > syns else 0)
 
 
-def sent_bytes(ip_bytes: int, payload_bytes: int) -> int:
-    """Return what one probe put on the line our way: SYN, acknowledgement, reset; with an exchange, two packets."""
-    packets = 4 if payload_bytes else 2
-    return packets * (ip_bytes + TCP_BYTES) + SYN_MORE_BYTES + ip_bytes + RESET_BYTES + payload_bytes
+def syn_bytes(ip_bytes: int) -> int:
+    """Return the size of the first packet of either side."""
+    return ip_bytes + TCP_BYTES + SYN_MORE_BYTES
 
 
-def received_bytes(ip_bytes: int, payload_bytes: int) -> int:
-    """Return what came back: SYN; with an exchange, the answer and the end."""
-    packets = 3 if payload_bytes else 1
-    return packets * (ip_bytes + TCP_BYTES) + SYN_MORE_BYTES + payload_bytes
+def end_bytes(ip_bytes: int) -> int:
+    """Return the size of the reset with which a probe leaves."""
+    return ip_bytes + TCP_BYTES

@@ -5,11 +5,12 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.ndt7.endpoint import Endpoint
-from linkbell_agent.net import Address, Uplink, open_socket, resolve, usable_addresses
+from linkbell_agent.net import Address, Uplink, open_socket, resolve_on, usable_addresses
+from linkbell_agent.slim import dataclass
 from linkbell_agent.watch.latency import Probe
 from linkbell_agent.watch.pace import cost_bytes
 from linkbell_wire.ndt7 import tcp_info
@@ -53,7 +54,7 @@ class Target:
 
 async def find_target(endpoint: Endpoint, uplink: Uplink) -> Target:
     """Return where the test will go first. Raises :class:`NetworkFailure` if the name or the uplink leads nowhere."""
-    address = usable_addresses(await resolve(endpoint.host), uplink, endpoint.host)[0]
+    address = usable_addresses(await resolve_on(endpoint.host, uplink), uplink, endpoint.host)[0]
     return Target(address, endpoint.port, endpoint.authority, not endpoint.tls)
 
 

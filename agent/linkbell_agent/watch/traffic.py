@@ -1,9 +1,9 @@
 """Other people's traffic: what a network port counted, less what was ours. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
+from linkbell_agent.slim import dataclass
 from linkbell_agent.watch.latency import Window
 from linkbell_wire.words import Direction
 

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,16 +52,23 @@ def effective(parsed: argparse.Namespace) -> Effective:
     return settings_module.build(file, os.environ, flags)
 
 
+def has_store(settings: Settings) -> bool:
+    """Tell whether there is a database already."""
+    from linkbell_collector.app import database_of
+
+    return database_of(settings).path.exists()
+
+
 def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, make: bool = False) -> T:
     """Do ``work`` with the store, beside a running ``serve`` or without one.
 
     ``make`` allows it to be a new one; otherwise a mistyped folder would look like lost data.
     """
     # Imported late: alembic and SQLAlchemy take half a second that --help need not wait for.
-    from linkbell_collector.app import database_of, open_store
+    from linkbell_collector.app import open_store
     from linkbell_collector.clock import SystemClock
 
-    if not make and not database_of(settings).path.exists():
+    if not make and not has_store(settings):
         raise RefusedError(
             f"there is no collector's database in {settings.data}",
             "check --data; a new database is made by serve, tokens create and schools add",
@@ -74,7 +81,20 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, mak
         finally:
             await store.close()
 
-    return asyncio.run(session())
+    return run(session())
+
+
+def run(work: Coroutine[None, None, T]) -> T:
+    """Run ``work`` to its end and return its result."""
+    results: list[T] = []
+
+    async def keep() -> None:
+        results.append(await work)
+
+    # Not as the task's own result: Python 3.11 makes text of that while it lets go of Ctrl-C, for seconds where it
+    # holds a hundred thousand schools.
+    asyncio.run(keep())
+    return results[0]
 
 
 def checked(where: str, adapter: TypeAdapter[str], text: str, wanted: str) -> str:

@@ -3,39 +3,37 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from pydantic import ValidationError
 
+from linkbell_collector.agent_configuration import agent_configuration
 from linkbell_collector.clock import Clock, from_us
 from linkbell_collector.domain import Agent, School
 from linkbell_collector.errors import CollectorError
 from linkbell_collector.http.requests import BodyLimits, authenticate, read_json_body
 from linkbell_collector.ingest.batches import describe
 from linkbell_collector.ingest.service import Ingest
+from linkbell_collector.profile import COLLECTORS_OWN
 from linkbell_collector.registry import Registry
 from linkbell_collector.secret import digest, new_credential
 from linkbell_collector.settings import Settings
 from linkbell_collector.store.interface import Store
 from linkbell_collector.telemetry import Telemetry
 from linkbell_collector.values import bracketed
-from linkbell_wire import (
-    AgentConfiguration,
-    BatchReply,
-    EnrolReply,
-    EnrolRequest,
-    EnrolStatus,
-    ErrorCode,
-    SpeedServer,
-)
-from linkbell_wire.configuration import PingConfiguration, SchoolConfiguration, SpeedConfiguration
-from linkbell_wire.words import ServerScope
+from linkbell_wire import BatchReply, EnrolReply, EnrolRequest, EnrolStatus, ErrorCode
 
 MEASUREMENT_PORT = 8471
-MAX_CONFIGURATIONS = 4096
+MAX_TAGS = 65_536
+HTTP_PORT = 80
+_PROXY_HEADERS = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-IP")
 _HOST_NAME = re.compile(r"^[A-Za-z0-9.:-]{1,253}$")
+
+
+_Reached = tuple[str, str, bool]
+"""School, the host under which its agent reached us, and whether our own page is its portal check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ class AgentApi:
         self._services = services
         self._limits = BodyLimits(services.settings.max_body_bytes, services.settings.body_timeout_s)
         # Every reply to a batch carries the ETag, and schools change rarely.
-        self._configured = lru_cache(MAX_CONFIGURATIONS)(self._configure)
+        self._tags: dict[_Reached, tuple[School | None, str]] = {}
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -80,7 +78,7 @@ class AgentApi:
             telemetry.batch_refused(error.code, clock.monotonic_s() - began_s)
             raise
         telemetry.batch_settled(receipt, clock.monotonic_s() - began_s)
-        _, etag = self._configuration_of(request, agent)
+        etag = self._etag_of(request, agent)
         reply = BatchReply(
             stored=receipt.stored,
             duplicate=receipt.duplicate,
@@ -128,31 +126,55 @@ class AgentApi:
 
     def _configuration_of(self, request: web.Request, agent: Agent) -> tuple[str, str]:
         """Return the configuration of an agent as JSON, and its ETag."""
-        return self._configured(self._services.registry.school(agent.school), request.host)
-
-    def _configure(self, school: School | None, host: str) -> tuple[str, str]:
-        url = self._services.settings.measurement_url or _measurement_url(host)
-        text = agent_configuration(self._services.settings, school, url).model_dump_json()
+        school = self._services.registry.school(agent.school)
+        measurement_url = self._services.settings.measurement_url or _measurement_url(request.host)
+        portal_url = f"http://{request.host}/generate_204" if _is_own_portal_check(request, school) else None
+        text = agent_configuration(school, measurement_url, portal_url).model_dump_json()
         return text, f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
 
+    def _etag_of(self, request: web.Request, agent: Agent) -> str:
+        """Return the ETag of an agent's configuration, made anew only where its school has changed."""
+        school = self._services.registry.school(agent.school)
+        reached = (agent.school, request.host, _is_own_portal_check(request, school))
+        known_school, etag = self._tags.get(reached, (None, None))
+        if etag is not None and known_school is school:
+            return etag
+        if etag is None or known_school != school:
+            if len(self._tags) >= MAX_TAGS:
+                self._tags.clear()
+            etag = self._configuration_of(request, agent)[1]
+        self._tags[reached] = (school, etag)
+        return etag
 
-def agent_configuration(settings: Settings, school: School | None, measurement_url: str | None) -> AgentConfiguration:
-    """Return what the agents of ``school`` are to measure. What nobody has set is left to the agents."""
-    interval_s, per_day = settings.ping_interval_s, settings.speed_tests_per_day
-    servers = [] if measurement_url is None else [SpeedServer(url=measurement_url, scope=ServerScope.COLLECTOR)]
-    return AgentConfiguration(
-        school=None
-        if school is None
-        else SchoolConfiguration(
-            id=school.id,
-            name=school.title,
-            timezone=school.timezone,
-            download_floor_bps=school.download_floor_bps,
-            upload_floor_bps=school.upload_floor_bps,
-        ),
-        ping=None if interval_s is None else PingConfiguration(interval_s=interval_s),
-        speed=SpeedConfiguration(per_day=per_day, servers=servers) if servers or per_day is not None else None,
-    )
+
+def _is_own_portal_check(request: web.Request, school: School | None) -> bool:
+    wished = school is not None and school.wishes.portal_url == COLLECTORS_OWN
+    return wished and reached_in_the_clear(request)
+
+
+def reached_in_the_clear(request: web.Request) -> bool:
+    """Tell whether the agent itself spoke plain HTTP to this very socket, as far as can be known.
+
+    A proxy that ends TLS speaks plain HTTP too. It says so in a header, or shows in the address asked for: another
+    port than ours, or another host than this machine although it came from this machine.
+    """
+    local, peer = (request.transport and request.transport.get_extra_info(name) for name in ("sockname", "peername"))
+    if request.secure or not local or not peer or any(name in request.headers for name in _PROXY_HEADERS):
+        return False
+    try:
+        asked = urlsplit(f"//{request.host}")
+        port = asked.port or HTTP_PORT
+    except ValueError:
+        return False
+    from_here = ip_address(peer[0].partition("%")[0]).is_loopback
+    return port == local[1] and bool(_HOST_NAME.match(asked.hostname or "")) and from_here == _is_here(asked.hostname)
+
+
+def _is_here(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _measurement_url(host: str) -> str | None:

@@ -27,11 +27,15 @@ class Ingest:
         self._sink = sink
         self._registry = registry
         self._live = live
+        self._boots: dict[int, redate.Boot] = {}
+        """Of each agent. Not kept over a restart: the next batch says it anew."""
 
     async def take(self, agent: Agent, body: bytes, received_us: int) -> Receipt:
         """Settle the batch in ``body``, which came at ``received_us``. Raises ``CollectorError``."""
         batch = read_batch(body)
-        delivery = _delivery(agent, batch, received_us)
+        boot = redate.see_boot(self._boots.get(agent.key), batch.head.clock, received_us)
+        self._boots[agent.key] = boot
+        delivery = _delivery(agent, batch, received_us, boot.booted_us)
         settled = await self._sink.settle(delivery)
         if self._registry.is_shown(agent):
             self._live.report(agent, delivery.report, settled.account)
@@ -40,7 +44,7 @@ class Ingest:
         return Receipt(len(settled.new), settled.duplicate + batch.repeated, batch.rejected)
 
 
-def _delivery(agent: Agent, batch: ReadBatch, received_us: int) -> Delivery:
+def _delivery(agent: Agent, batch: ReadBatch, received_us: int, booted_us: int) -> Delivery:
     head = batch.head
     report = AgentReport(
         version=head.agent.version,
@@ -50,6 +54,6 @@ def _delivery(agent: Agent, batch: ReadBatch, received_us: int) -> Delivery:
         clock_offset_s=redate.clock_offset_s(head.clock, received_us),
         received_us=received_us,
     )
-    dated = list(redate.date_records(batch.records, head.clock, received_us))
+    dated = list(redate.date_records(batch.records, head.clock, booted_us))
     refused = [refusal for refusal in batch.rejected if refusal.seq is not None]
     return Delivery(agent.key, head.stream, dated, refused, report)

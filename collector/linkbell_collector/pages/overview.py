@@ -71,6 +71,7 @@ class Row:
     reported_ago: str
     reported_at: str
     versions: str
+    simulated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,8 @@ class Overview:
     query: str
     pending: int
     now: str
+    simulated: int
+    """How many of the schools are simulated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ def overview(snapshot: Snapshot, horizon: Horizon, question: Question) -> Overvi
         query=question.query,
         pending=question.pending,
         now=exact(horizon.now_us),
+        simulated=sum(row.simulated for row in rows),
     )
 
 
@@ -190,6 +194,7 @@ def _row(live: SchoolLive, slots: _Slots, horizon: Horizon) -> Row:
         reported_ago=ago(live.last_report_us, horizon.now_us) if reported else "never",
         reported_at=exact(live.last_report_us) if reported else "",
         versions=", ".join(sorted({agent.version for agent in live.agents.values()})),
+        simulated=school.simulated,
     )
 
 
@@ -244,7 +249,7 @@ def _pings(slots: Iterable[Slot], horizon: Horizon) -> tuple[Figure, Figure]:
     current = [
         (slot.reading, slot.target)
         for slot in slots
-        if isinstance(slot.reading, PingReading) and slot.reading.at_us >= horizon.reading_us
+        if isinstance(slot.reading, PingReading) and slot.is_recent(slot.reading.at_us, horizon)
     ]
     answered = [(reading.rtt_s, target) for reading, target in current if reading.rtt_s is not None]
     sent = [(reading.loss_ratio, target) for reading, target in current if reading.loss_ratio is not None]
@@ -261,8 +266,8 @@ def _pings(slots: Iterable[Slot], horizon: Horizon) -> tuple[Figure, Figure]:
 
 def _reach(slots: Iterable[Slot], horizon: Horizon) -> Figure:
     """Say whether every target answered: one that could not even be asked has no loss to show."""
-    current = [slot.reading for slot in slots if isinstance(slot.reading, PingReading)]
-    if any(reading.rtt_s is None for reading in current if reading.at_us >= horizon.reading_us):
+    pings = [(slot, slot.reading) for slot in slots if isinstance(slot.reading, PingReading)]
+    if any(reading.rtt_s is None for slot, reading in pings if slot.is_recent(reading.at_us, horizon)):
         return Figure("not all answer", Grade.BAD)
     return Figure("", Grade.UNKNOWN)
 

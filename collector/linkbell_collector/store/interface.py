@@ -1,9 +1,22 @@
 """What the collector asks of a store. Every method opens its own transaction; all may raise ``CollectorError``."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Protocol
 
-from linkbell_collector.domain import Agent, Delivery, Directory, Enrolled, LiveRecord, School, Settled, Token, Wanted
+from linkbell_collector.domain import (
+    Agent,
+    Delivery,
+    Directory,
+    Enrolled,
+    LiveRecord,
+    Removed,
+    School,
+    SchoolEdits,
+    Settled,
+    Token,
+    Wanted,
+)
+from linkbell_collector.profile import Profile
 from linkbell_wire.enrolment import EnrolRequest
 
 
@@ -28,7 +41,7 @@ class Store(Sink, Protocol):
         """Write something small and durable. Raises ``CollectorError`` with the reason if that fails."""
 
     async def directory(self) -> Directory:
-        """Return all schools and agents."""
+        """Return all schools, agents and regions."""
 
     async def changes_by_others(self) -> int:
         """Return a number that differs from the last one if another process has written meanwhile."""
@@ -44,6 +57,25 @@ class Store(Sink, Protocol):
 
     async def update_school(self, school: School) -> None:
         """Replace what is known of a school. Raises ``RefusedError`` if it is not known."""
+
+    async def add_schools(self, schools: Sequence[School], now_us: int) -> None:
+        """Add schools, or replace what is known of them, all or none."""
+
+    async def revoke_simulated(self) -> int:
+        """Refuse the agents of simulated schools from now on. Return how many schools there are."""
+
+    async def remove_simulated(self) -> Removed:
+        """Remove simulated schools with their agents and records, in pieces that hold nobody up for long."""
+
+    async def edit_schools(self, edits: SchoolEdits, now_us: int, progress: Callable[[int], None]) -> None:
+        """Add and change many schools, all or none; of a changed one only the fields that are named.
+
+        ``progress`` is told, in another thread, how many are done. Raises ``RefusedError`` if one that is to be added
+        is known meanwhile, or one to be changed is not.
+        """
+
+    async def set_region(self, name: str, profile: Profile | None) -> None:
+        """Keep what is set for a region; ``None`` sets nothing any more, and raises ``RefusedError`` if nothing was."""
 
     async def add_token(self, token: Token, token_hash: bytes) -> bool:
         """Add a join token; make its school if that is unknown, and return whether it was."""

@@ -3,7 +3,10 @@
 Every function takes the connection of a transaction that its caller opened.
 """
 
-from collections.abc import Collection, Sequence
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import sqlalchemy as sa
 
@@ -15,25 +18,32 @@ from linkbell_collector.domain import (
     Directory,
     Enrolled,
     School,
+    SchoolEdits,
     TimeQuality,
     Token,
 )
 from linkbell_collector.enrolment import Before, Grant, decide, wanted_school
 from linkbell_collector.errors import RefusedError
 from linkbell_collector.loss import Account
+from linkbell_collector.profile import NO_WISHES, NOTHING, Profile, W, as_text
 from linkbell_collector.secret import digest, new_id
 from linkbell_collector.store import schema as tables
-from linkbell_collector.store.schema import agents, schools, series, tokens
+from linkbell_collector.store.schema import agents, regions, schools, series, tokens
 from linkbell_wire import AnyRecord
 from linkbell_wire.enrolment import EnrolRequest
 from linkbell_wire.records import RECORD_ADAPTER
 
+log = logging.getLogger(__name__)
+STEP = 1000
+"""Schools written by one statement, and from one report of progress to the next."""
+
 
 def read_directory(connection: sa.Connection) -> Directory:
-    """Return all schools and agents, in two queries."""
+    """Return all schools, agents and regions, in three queries."""
     return Directory(
         schools={row.id: _school(row) for row in connection.execute(sa.select(schools))},
         agents={row.credential_hash: _agent(row) for row in connection.execute(sa.select(agents))},
+        regions={row.name: _settings(row.profile, NOTHING) for row in connection.execute(sa.select(regions))},
     )
 
 
@@ -61,6 +71,62 @@ def find_school(connection: sa.Connection, school_id: str) -> School | None:
     """Return the school with this id."""
     row = connection.execute(sa.select(schools).where(schools.c.id == school_id)).one_or_none()
     return None if row is None else _school(row)
+
+
+@dataclass(frozen=True, slots=True)
+class SchoolSteps:
+    """Many schools as statements and their rows: made before the database is locked, for it takes as long again."""
+
+    edits: SchoolEdits
+    statements: Sequence[tuple[sa.Insert | sa.Update, list[dict[str, object]]]]
+
+
+def school_steps(edits: SchoolEdits, now_us: int) -> SchoolSteps:
+    """Return what is to be written; of changed schools only the fields that are named."""
+    steps: list[tuple[sa.Insert | sa.Update, list[dict[str, object]]]] = []
+    values = [{**_school_values(school), "created_us": now_us} for school in edits.added]
+    steps += [(schools.insert(), values[start : start + STEP]) for start in range(0, len(values), STEP)]
+    by_fields: dict[frozenset[str], list[School]] = {}
+    for school, names in edits.changed:
+        by_fields.setdefault(names, []).append(school)
+    for names, changed in by_fields.items():
+        update = schools.update().where(schools.c.id == sa.bindparam("of_id"))
+        update = update.values({name: sa.bindparam(f"new_{name}") for name in names})
+        values = [_changed_values(school, names) for school in changed]
+        steps += [(update, values[start : start + STEP]) for start in range(0, len(values), STEP)]
+    return SchoolSteps(edits, steps)
+
+
+def edit_schools(connection: sa.Connection, steps: SchoolSteps, progress: Callable[[int], None]) -> None:
+    """Add and change many schools, a step at a time. Raises :class:`RefusedError` before anything is written."""
+    _require_unchanged(set(connection.scalars(sa.select(schools.c.id))), steps.edits)
+    done = 0
+    for statement, values in steps.statements:
+        connection.execute(statement, values)
+        done += len(values)
+        progress(done)
+
+
+def _require_unchanged(known: set[str], edits: SchoolEdits) -> None:
+    added = next((school.id for school in edits.added if school.id in known), None)
+    gone = next((school.id for school, _ in edits.changed if school.id not in known), None)
+    if added is not None or gone is not None:
+        what = f"school {added} was added" if added is not None else f"school {gone} has gone"
+        raise RefusedError(f"{what} meanwhile; nothing was changed", "do it again: it then goes by what is known now")
+
+
+def _changed_values(school: School, names: frozenset[str]) -> dict[str, object]:
+    values = _school_values(school)
+    return {"of_id": school.id, **{f"new_{name}": values[name] for name in names}}
+
+
+def set_region(connection: sa.Connection, name: str, profile: Profile | None) -> None:
+    """Keep what is set for a region, or nothing any more. Raises :class:`RefusedError` if there was nothing."""
+    gone = connection.execute(regions.delete().where(regions.c.name == name))
+    if profile is not None:
+        connection.execute(regions.insert().values(name=name, profile=as_text(profile)))
+    elif gone.rowcount == 0:
+        raise RefusedError(f"nothing is set for region {name}", "list what is set with: regions list")
 
 
 def insert_token(connection: sa.Connection, token: Token, token_hash: bytes) -> bool:
@@ -118,7 +184,8 @@ def enrol(connection: sa.Connection, request: EnrolRequest, credential_hash: byt
         )
         return Enrolled(grant.again, school_created=False)
     if grant.create_school:
-        insert_school(connection, School(grant.school, region=token.region, approved=False), now_us)
+        school = School(grant.school, region=token.region, approved=False, simulated=bool(request.simulated))
+        insert_school(connection, school, now_us)
     connection.execute(tokens.update().where(tokens.c.id == token.id).values(used=tokens.c.used + 1))
     keys = (token.id, credential_hash)
     if grant.renewed is not None:
@@ -192,12 +259,30 @@ def dated_record(at_us: int, clock: int, body: bytes) -> DatedRecord | None:
 def _school(row: sa.Row[tuple[object, ...]]) -> School:
     values = dict(row._mapping)
     del values["created_us"]
-    return School(**{**values, "approved": bool(values["approved"])})
+    wishes = _settings(values["wishes"], NO_WISHES)
+    flags = {name: bool(values[name]) for name in ("approved", "simulated")}
+    return School(**{**values, **flags, "wishes": wishes})
+
+
+def _settings(text: str | None, nothing: W) -> W:
+    """Read what is set; what cannot be read any more, or was written by a newer version, counts as not set."""
+    return nothing if text is None else _read_settings(text, type(nothing)) or nothing
+
+
+@lru_cache(4096)  # schools of one region often have the same, and then share it
+def _read_settings(text: str, kind: type[W]) -> W | None:
+    try:
+        return kind.model_validate_json(text)
+    except ValueError as error:
+        log.error("what is set for a school or region cannot be read and does not hold: %s (%s)", text[:200], error)
+        return None
 
 
 def _school_values(school: School) -> dict[str, object]:
     columns = [column.name for column in schools.c if column.name != "created_us"]
-    return {**{name: getattr(school, name) for name in columns}, "approved": int(school.approved)}
+    wishes = None if school.wishes == NO_WISHES else as_text(school.wishes)
+    values = {name: getattr(school, name) for name in columns}
+    return {**values, "approved": int(school.approved), "simulated": int(school.simulated), "wishes": wishes}
 
 
 def _agent(row: sa.Row[tuple[object, ...]]) -> Agent:

@@ -1,12 +1,12 @@
 """The tables, as SQLAlchemy Core sees them. Why they look like this: docs/decisions/0002-sqlite-layout.md.
 
-Times are whole microseconds since 1970 (UTC), rates bits per second, secrets SHA-256 hashes. The tables are made by
-the migrations; a test holds the two together.
+Times are whole microseconds since 1970 (UTC), rates bits per second, secrets SHA-256 hashes, wishes and profiles JSON.
+The tables are made by the migrations; a test holds the two together.
 """
 
 import sqlalchemy as sa
 
-HEAD = "0002"
+HEAD = "0020"
 """Newest migration; a test compares it with the folder of migrations."""
 
 metadata = sa.MetaData()
@@ -25,11 +25,25 @@ schools = sa.Table(
     sa.Column("technology", sa.Text),
     sa.Column("latitude", sa.REAL),
     sa.Column("longitude", sa.REAL),
-    sa.Column("timezone", sa.Text, nullable=False),
+    sa.Column("timezone", sa.Text),
     sa.Column("download_floor_bps", sa.REAL),
     sa.Column("upload_floor_bps", sa.REAL),
     sa.Column("approved", sa.Integer, nullable=False),
     sa.Column("created_us", Int64, nullable=False),
+    sa.Column("country", sa.Text),
+    sa.Column("giga_id", sa.Text),
+    sa.Column("contract_download_bps", sa.REAL),
+    sa.Column("contract_upload_bps", sa.REAL),
+    sa.Column("wishes", sa.Text),
+    sa.Column("simulated", sa.Integer, nullable=False, server_default="0"),
+    sqlite_strict=True,
+)
+
+regions = sa.Table(
+    "regions",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("profile", sa.Text, nullable=False),
     sqlite_strict=True,
 )
 

@@ -18,13 +18,16 @@ from linkbell_collector.domain import (
     Directory,
     Enrolled,
     LiveRecord,
+    Removed,
     School,
+    SchoolEdits,
     Settled,
     TimeQuality,
     Token,
     Wanted,
 )
-from linkbell_collector.store import rows, sqlite_connection
+from linkbell_collector.profile import Profile
+from linkbell_collector.store import rows, simulated, sqlite_connection
 from linkbell_collector.store.migrations import migrate
 from linkbell_collector.store.sqlite_connection import Database
 from linkbell_collector.store.sqlite_ingest import SqliteIngest
@@ -119,13 +122,45 @@ class SqliteStore:
             yield [LiveRecord(school, dated) for school, dated in found if dated is not None]
 
     async def enrol(self, request: EnrolRequest, credential_hash: bytes, now_us: int) -> Enrolled:
-        return await self._writer.run(lambda connection: rows.enrol(connection, request, credential_hash, now_us))
+        def work(connection: sa.Connection) -> Enrolled:
+            enrolled = rows.enrol(connection, request, credential_hash, now_us)
+            self._ingest.greet(enrolled.agent.key)
+            return enrolled
+
+        return await self._writer.run(work)
 
     async def add_school(self, school: School, now_us: int) -> None:
         await self._writer.run(lambda connection: rows.insert_school(connection, school, now_us))
 
     async def update_school(self, school: School) -> None:
         await self._writer.run(lambda connection: rows.update_school(connection, school))
+
+    async def add_schools(self, schools: Sequence[School], now_us: int) -> None:
+        def work(connection: sa.Connection) -> None:
+            for school in schools:
+                if rows.find_school(connection, school.id) is None:
+                    rows.insert_school(connection, school, now_us)
+                else:
+                    rows.update_school(connection, school)
+
+        await self._writer.run(work)
+
+    async def revoke_simulated(self) -> int:
+        return await self._writer.run(simulated.revoke)
+
+    async def remove_simulated(self) -> Removed:
+        records = 0
+        while piece := await self._writer.run(simulated.remove_records):
+            records += piece
+        schools, agents = await self._writer.run(simulated.remove_the_rest)
+        return Removed(schools, agents, records)
+
+    async def edit_schools(self, edits: SchoolEdits, now_us: int, progress: Callable[[int], None]) -> None:
+        steps = await asyncio.to_thread(rows.school_steps, edits, now_us)
+        await self._writer.run(lambda connection: rows.edit_schools(connection, steps, progress))
+
+    async def set_region(self, name: str, profile: Profile | None) -> None:
+        await self._writer.run(lambda connection: rows.set_region(connection, name, profile))
 
     async def add_token(self, token: Token, token_hash: bytes) -> bool:
         return await self._writer.run(lambda connection: rows.insert_token(connection, token, token_hash))

@@ -104,6 +104,12 @@ class SqliteIngest:
         self._changed_agents[delivery.agent] = agent
         return Settled(new, len(delivery.records) - len(new), agent.account)
 
+    def greet(self, agent: int) -> None:
+        """Know nothing of an agent that has just been enrolled: another process may have removed one of its number."""
+        if self._agents.pop(agent, None) is not None:
+            self._streams = {key: stream for key, stream in self._streams.items() if key[0] != agent}
+            self._series = {key: series for key, series in self._series.items() if key[0] != agent}
+
     def flush(self, connection: sa.Connection) -> None:
         """Write the rows, and the counts of the streams and agents, that this transaction has gathered."""
         self._insert_rows(connection)

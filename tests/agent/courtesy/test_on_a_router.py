@@ -28,7 +28,7 @@ import pathlib, sys
 from linkbell_agent.clock import SystemClock
 from linkbell_agent.doorway import Doorway
 from tests.agent.test_line_tests import UNMETERED
-door = Doorway(SystemClock(), pathlib.Path(sys.argv[1]), lambda: UNMETERED, lambda: "wan")
+door = Doorway(SystemClock(), pathlib.Path(sys.argv[1]), lambda uplink: UNMETERED, lambda uplink: "wan")
 print(door(UNMETERED) is not None)
 """
 

@@ -3,10 +3,11 @@
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.agent.layers.world import NAMES
+from tests.agent.layers.world import NAME_SERVER, NAMES
 from tests.agent.probes.name_server import answer
 from tests.agent.probes.web_server import page
 
@@ -43,6 +44,8 @@ class Names(asyncio.DatagramProtocol):
             return
         if manner == "refuse":
             reply = answer(data, rcode=5)
+        elif manner == "fail":
+            reply = answer(data, rcode=2)
         elif manner == "lie":
             reply = answer(data, *([] if wants_ipv6 else ["10.9.9.9"]))
         elif known is None:
@@ -52,7 +55,7 @@ class Names(asyncio.DatagramProtocol):
         self._transport.sendto(reply, addr)
 
 
-async def main(manners: Path, part: str) -> None:
+async def main(manners: Path, parts: Sequence[str]) -> None:
     read = manners.read_text
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -60,20 +63,21 @@ async def main(manners: Path, part: str) -> None:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             path, host = head.split(" ")[1], head.split("Host: ")[1].split(".")[0]
             manner = json.loads(read()).get(host)
-            reply = PORTAL if part == "portal" else PAGES[path]
+            reply = PORTAL if "portal" in parts else PAGES[path]
             writer.write(page(503) if manner == "503" else reply)
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass
         writer.close()
 
-    if part == "world":
+    if "names" in parts:
         loop = asyncio.get_running_loop()
-        await loop.create_datagram_endpoint(lambda: Names(manners), local_addr=("82.200.2.2", 53))
-    server = await asyncio.start_server(serve, "0.0.0.0", 80)
+        await loop.create_datagram_endpoint(lambda: Names(manners), local_addr=(NAME_SERVER, 53))
+    if "pages" in parts or "portal" in parts:
+        await asyncio.start_server(serve, "0.0.0.0", 80)
     print("ready", flush=True)
-    await server.serve_forever()
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2:]))

@@ -1,20 +1,16 @@
 """The fault matrix in real networks: each fault is made with real routes and servers, and found, and its end too."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.agent.layers.faults import FAULTS, Fault, dead_gateway, gateway_ignores_pings, line_cut
 from tests.agent.layers.world import (
-    ABROAD,
-    BOX6,
-    CHECK,
-    COLLECTOR,
     GATEWAY,
     GATEWAY6,
     HOP,
-    PLATFORM,
     Driver,
     World,
     why_not,
@@ -44,101 +40,9 @@ def of(done: dict[str, Any], **wanted: str) -> list[dict[str, Any]]:
     return [one for one in done["records"] if all(one.get(key) == value for key, value in wanted.items())]
 
 
-# --- the faults: each is made, and taken back
-
-
-def dead_gateway(world: World, *, on: bool) -> None:
-    """Switched off behind a switch: the cable stays up, and nobody answers."""
-    if on:
-        world.router.run("ip", "address", "del", f"{GATEWAY}/24", "dev", "lan0")
-        world.router.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
-    else:
-        world.router.run("ip", "address", "add", f"{GATEWAY}/24", "dev", "lan0")
-        world.router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-
-
-def unplugged_box(world: World, *, on: bool) -> None:
-    world.box.run("ip", "link", "set", "eth0", "down" if on else "up")
-    if not on:
-        world.box.run("ip", "route", "replace", "default", "via", GATEWAY)
-        world.box.run("ip", "address", "replace", f"{BOX6}/64", "dev", "eth0", "nodad")
-
-
-def line_cut(world: World, *, on: bool) -> None:
-    world.provider.run("ip", "link", "set", "school0", "down" if on else "up")
-    if not on:
-        world.router.run("ip", "route", "replace", "default", "via", HOP)
-        world.provider.run("ip", "route", "replace", "192.168.77.0/24", "via", "100.64.9.2")
-
-
-def provider_cut_beyond_the_first_hop(world: World, *, on: bool) -> None:
-    action = ("add", "blackhole") if on else ("del", "blackhole")
-    for half in ("0.0.0.0/1", "128.0.0.0/1"):
-        world.provider.run("ip", "route", *action, half)
-    if on:
-        world.provider.run("ip", "route", "add", "192.168.77.0/24", "via", "100.64.9.2", "metric", "5")
-    else:
-        world.provider.run("ip", "route", "del", "192.168.77.0/24", "via", "100.64.9.2", "metric", "5")
-
-
-def resolver(manner: str) -> Callable[..., None]:
-    def fault(world: World, *, on: bool) -> None:
-        world.behave(**({"dns": manner} if on else {}))
-
-    fault.__name__ = f"resolver_{manner}"
-    return fault
-
-
-def resolver_gone(world: World, *, on: bool) -> None:
-    world.world.run("ip", "address", "del" if on else "add", "82.200.2.2/32", "dev", "lo")
-
-
-def abroad_cut(world: World, *, on: bool) -> None:
-    for address in ABROAD:
-        world.provider.run("ip", "route", "add" if on else "del", "blackhole", f"{address}/32")
-
-
-def captive_portal(world: World, *, on: bool) -> None:
-    """The router answers in the name of every page; pings and names get through, as they often do."""
-    for address in (CHECK, COLLECTOR, PLATFORM):
-        world.router.run("ip", "address", "add" if on else "del", f"{address}/32", "dev", "lo")
-
-
-def server_gone(address: str) -> Callable[..., None]:
-    def fault(world: World, *, on: bool) -> None:
-        world.provider.run("ip", "route", "add" if on else "del", "blackhole", f"{address}/32")
-
-    return fault
-
-
-def server_fails(name: str) -> Callable[..., None]:
-    def fault(world: World, *, on: bool) -> None:
-        world.behave(**({name: "503"} if on else {}))
-
-    return fault
-
-
-FAULTS = [
-    ("dead gateway", dead_gateway, "lan_down"),
-    ("box unplugged", unplugged_box, "lan_down"),
-    ("line cut", line_cut, "isp_down"),
-    ("provider cut beyond its first hop", provider_cut_beyond_the_first_hop, "isp_down"),
-    ("name server gone", resolver_gone, "dns_fault"),
-    ("name server silent", resolver("silent"), "dns_fault"),
-    ("name server refuses", resolver("refuse"), "dns_fault"),
-    ("name server lies", resolver("lie"), "dns_fault"),
-    ("login page", captive_portal, "captive_portal"),
-    ("abroad cut", abroad_cut, "international_down"),
-    ("platform gone", server_gone(PLATFORM), "platform_down"),
-    ("platform fails", server_fails("platform"), "platform_down"),
-    ("collector gone", server_gone(COLLECTOR), "collector_unreachable"),
-    ("collector fails", server_fails("collector"), "collector_unreachable"),
-]
-
-
 @pytest.mark.parametrize(("fault", "verdict"), [row[1:] for row in FAULTS], ids=[row[0] for row in FAULTS])
 def test_a_fault_is_found_in_the_second_round_and_its_end_too(
-    world: World, driver: Driver, fault: Callable[..., None], verdict: str
+    world: World, driver: Driver, fault: Fault, verdict: str
 ) -> None:
     driver.rounds_until("ok", most=2)
     started_s = time.monotonic()
@@ -158,7 +62,7 @@ def test_a_fault_is_found_in_the_second_round_and_its_end_too(
 
 
 def test_a_gateway_that_ignores_pings_and_answers_arp_is_up(world: World, driver: Driver) -> None:
-    world.router.run("sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
+    gateway_ignores_pings(world, on=True)
     try:
         for _ in range(3):
             done = driver.round()
@@ -166,17 +70,17 @@ def test_a_gateway_that_ignores_pings_and_answers_arp_is_up(world: World, driver
             assert (ping["received"], ping["sent"], ping["neighbour"]) == (0, 3, "answers")
             assert done["verdict"] == "ok"
     finally:
-        world.router.run("sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=0")
+        gateway_ignores_pings(world, on=False)
 
 
 def test_a_cut_line_behind_a_gateway_that_ignores_pings_is_the_providers(world: World, driver: Driver) -> None:
-    world.router.run("sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
+    gateway_ignores_pings(world, on=True)
     line_cut(world, on=True)
     try:
         driver.rounds_until("isp_down")
     finally:
         line_cut(world, on=False)
-        world.router.run("sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=0")
+        gateway_ignores_pings(world, on=False)
     driver.rounds_until("ok")
 
 
@@ -254,13 +158,13 @@ def quick_neighbours(world: World) -> None:
 def test_an_agent_without_privilege_sees_arp_through_the_kernels_eyes(world: World) -> None:
     with world.driver(privileged=False) as driver:
         driver.rounds_until("ok")
-        world.router.run("sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
+        gateway_ignores_pings(world, on=True)
         try:
             time.sleep(1)
             (ping,) = of(driver.round(), kind="ping", target="gateway")
             assert (ping["received"], ping["neighbour"]) == (0, "answers")
         finally:
-            world.router.run("sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=0")
+            gateway_ignores_pings(world, on=False)
         dead_gateway(world, on=True)
         try:
             time.sleep(1)

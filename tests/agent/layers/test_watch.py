@@ -214,6 +214,23 @@ async def test_the_next_round_comes_soon_while_something_looks_wrong_and_only_th
     assert bench.watch.wait_s(48) == 48  # settled: its end is seen within a minute, and two rounds then come soon
 
 
+async def test_a_test_lets_rounds_go_first_until_the_line_is_known(bench: Bench) -> None:
+    assert bench.watch.look_first_in_s() is None  # the first test of a box has somebody waiting for it
+    await bench.watch.round(PLAN)
+    assert bench.watch.look_first_in_s() is None
+    bench.clock.advance(30)
+    assert bench.watch.look_first_in_s() == 0
+    bench.network.failing = {"international", "dns", "platform", "collector"}
+    await bench.watch.round(PLAN)
+    bench.clock.advance(4)
+    assert bench.watch.look_first_in_s() == 8
+    bench.clock.advance(8)
+    assert bench.watch.look_first_in_s() == 0
+    await bench.watch.round(PLAN)
+    assert bench.watch.verdict.state is VerdictState.ISP_DOWN
+    assert bench.watch.look_first_in_s() is None
+
+
 async def test_a_line_that_stays_degraded_is_not_looked_at_closer_for_ever(bench: Bench) -> None:
     bench.network.lost = 3
     await bench.rounds(6)
@@ -275,6 +292,25 @@ async def test_a_box_without_a_gateway_says_so_and_it_is_the_schools_fault(bench
     bench.network.failing = {"isp", "international", "dns", "platform", "collector"}
     assert await bench.rounds(2, targets=(FAR,)) is VerdictState.LAN_DOWN
     assert any(isinstance(one, PingRecord) and one.host == "default-route" for one in bench.kept)
+
+
+async def test_a_line_that_begins_at_the_box_has_no_router_to_blame(bench: Bench) -> None:
+    """Such as a modem's: without an answer from beyond, it is the provider's."""
+    bench.network.failing = {"isp", "international", "dns", "platform", "collector"}
+    layers = replace(PLAN.layers, gateway=None, is_direct=True)
+    assert await bench.rounds(2, targets=(FAR,), layers=layers) is VerdictState.ISP_DOWN
+    assert not any(isinstance(one, PingRecord) and one.layer is Layer.GATEWAY for one in bench.kept)
+
+
+@pytest.mark.parametrize("carries", [True, False, None])
+async def test_a_verdict_says_whether_the_default_route_leaves_by_its_uplink(carries: bool | None) -> None:
+    clock, kept = ToldClock(), list[Record]()
+    network = Network(clock)
+    context = ProbeContext(Uplink("4g"), clock)
+    watch = LayerWatch(LayerProbes(network.ping), context, kept.append, lambda: carries)
+    await watch.round(PLAN)
+    (verdict,) = [record for record in kept if isinstance(record, VerdictRecord)]
+    assert (verdict.uplink, verdict.carries) == ("4g", carries)
 
 
 async def test_pings_alone_make_a_verdict_too() -> None:

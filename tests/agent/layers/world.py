@@ -1,4 +1,4 @@
-"""A school, its provider and a small world: four namespaces in a row, and servers that can be told to misbehave."""
+"""Schools, their providers and a small world: namespaces in a row, and servers that can be told to misbehave."""
 
 import contextlib
 import json
@@ -10,15 +10,62 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.linkbed import namespaces
+from tests.linkbed import bed, namespaces
+from tests.linkbed.lines import Line
 from tests.linkbed.namespaces import REPOSITORY, Namespace, end
 
-GATEWAY, GATEWAY6, BOX, BOX6 = "192.168.77.1", "fd77::1", "192.168.77.2", "fd77::2"
-HOP, ROUTER_OUTSIDE = "100.64.9.1", "100.64.9.2"
 DOMESTIC, INTERNATIONAL = "82.200.1.1", "1.1.1.1"
 NAME_SERVER, COLLECTOR, PLATFORM, CHECK = "82.200.2.2", "82.200.3.3", "82.200.4.4", "142.250.1.1"
+LESSONS = "82.200.4.5"
 ABROAD = (INTERNATIONAL, CHECK)
-NAMES = {"collector.example.kz": COLLECTOR, "platform.example.kz": PLATFORM, "check.example.org": CHECK}
+NAMES = {
+    "collector.example.kz": COLLECTOR,
+    "platform.example.kz": PLATFORM,
+    "lessons.example.kz": LESSONS,
+    "check.example.org": CHECK,
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """The addresses of one school of several: its own network, its line, and its provider's way to the world."""
+
+    number: int = 0
+
+    @property
+    def network(self) -> str:
+        return f"192.168.{77 + self.number}.0/24"
+
+    @property
+    def gateway(self) -> str:
+        return f"192.168.{77 + self.number}.1"
+
+    @property
+    def box(self) -> str:
+        return f"192.168.{77 + self.number}.2"
+
+    @property
+    def line(self) -> str:
+        return f"100.64.9.{4 * self.number}/30"
+
+    @property
+    def hop(self) -> str:
+        """The provider's first router, as the school's router sees it."""
+        return f"100.64.9.{4 * self.number + 1}"
+
+    @property
+    def router_outside(self) -> str:
+        return f"100.64.9.{4 * self.number + 2}"
+
+    @property
+    def core(self) -> tuple[str, str]:
+        """The provider's address towards the world, and the world's towards it."""
+        return f"100.64.8.{4 * self.number + 1}", f"100.64.8.{4 * self.number + 2}"
+
+
+FIRST = Place()
+GATEWAY, BOX, HOP = FIRST.gateway, FIRST.box, FIRST.hop
+GATEWAY6, BOX6 = "fd77::1", "fd77::2"
 
 UNPRIVILEGED = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
 
@@ -67,13 +114,18 @@ class Driver:
 
 @dataclass
 class World:
-    """The namespaces, nearest first, and the file by which the servers are told how to behave."""
+    """The namespaces, nearest first, and the file by which the servers are told how to behave.
+
+    ``names`` is the one in which the name server stands.
+    """
 
     box: Namespace
     router: Namespace
     provider: Namespace
     world: Namespace
     manners: Path
+    names: Namespace
+    place: Place = FIRST
 
     def behave(self, **manners: str) -> None:
         """Have the servers behave so: ``dns`` (refuse, silent, lie, invent), ``collector``, ``platform`` (503)."""
@@ -107,31 +159,82 @@ def _join(left: Namespace, right: Namespace, near: tuple[str, str], far: tuple[s
 
 @contextlib.contextmanager
 def world(folder: Path) -> Iterator[World]:
-    """Make it all, and remove it after."""
+    """Make one school and all beyond it, and remove it after."""
     with contextlib.ExitStack() as stack:
-        box, router, provider, far = (stack.enter_context(namespaces.namespace(Namespace)) for _ in range(4))
-        made = World(box, router, provider, far, folder / "manners")
-        made.behave()
-        _join(made.box, made.router, ("eth0", f"{BOX}/24"), ("lan0", f"{GATEWAY}/24"))
-        _join(made.router, made.provider, ("wan0", f"{ROUTER_OUTSIDE}/30"), ("school0", f"{HOP}/30"))
-        _join(made.provider, made.world, ("core0", "100.64.8.1/30"), ("eth0", "100.64.8.2/30"))
-        for side, device, address in ((made.box, "eth0", BOX6), (made.router, "lan0", GATEWAY6)):
-            side.run("ip", "address", "add", f"{address}/64", "dev", device, "nodad")
-        made.box.run("ip", "route", "add", "default", "via", GATEWAY)
-        made.router.run("ip", "route", "add", "default", "via", HOP)
-        made.provider.run("ip", "route", "add", "default", "via", "100.64.8.2")
-        made.provider.run("ip", "route", "add", "192.168.77.0/24", "via", ROUTER_OUTSIDE)
-        made.world.run("ip", "route", "add", "default", "via", "100.64.8.1")
-        for address in (DOMESTIC, INTERNATIONAL, NAME_SERVER, COLLECTOR, PLATFORM, CHECK):
-            made.world.run("ip", "address", "add", f"{address}/32", "dev", "lo")
-        for side in (made.router, made.provider):
-            side.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.icmp_ratelimit=0")
-        made.box.run("sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647")
-        stack.enter_context(_resolver_of(made.box))
-        serve = (sys.executable, "-m", "tests.agent.layers.servers", str(made.manners))
-        stack.enter_context(made.world.service([*serve, "world"], "ready"))
-        stack.enter_context(made.router.service([*serve, "portal"], "ready"))
+        far = stack.enter_context(outside())
+        far.run("ip", "address", "add", f"{NAME_SERVER}/32", "dev", "lo")
+        made = stack.enter_context(school(folder, far))
+        stack.enter_context(far.service(serve(made.manners, "names", "pages"), "ready"))
         yield made
+
+
+@contextlib.contextmanager
+def outside() -> Iterator[Namespace]:
+    """Make the world beyond all providers: every host of it is an address of one namespace."""
+    with namespaces.namespace(Namespace) as far:
+        for address in (DOMESTIC, INTERNATIONAL, COLLECTOR, PLATFORM, LESSONS, CHECK):
+            far.run("ip", "address", "add", f"{address}/32", "dev", "lo")
+        yield far
+
+
+def serve(manners: Path, *parts: str) -> list[str]:
+    """Return the command of servers: ``names``, ``pages``, or a ``portal`` that answers in everybody's name."""
+    return [sys.executable, "-m", "tests.agent.layers.servers", str(manners), *parts]
+
+
+@contextlib.contextmanager
+def school(
+    folder: Path, far: Namespace, place: Place = FIRST, line: Line | None = None, *, own_names: bool = False
+) -> Iterator[World]:
+    """Make a school and its provider before the world ``far``.
+
+    With a ``line`` it is an emulated one that lies between the two; with ``own_names`` the name server is the
+    provider's own.
+    """
+    with contextlib.ExitStack() as stack:
+        box, router, provider = (stack.enter_context(namespaces.namespace(Namespace)) for _ in range(3))
+        names = provider if own_names else far
+        made = World(box, router, provider, far, folder / f"manners-{place.number}", names, place)
+        made.behave()
+        inside, core = place.core
+        _join(box, router, ("eth0", f"{place.box}/24"), ("lan0", f"{place.gateway}/24"))
+        _join(provider, far, ("core0", f"{inside}/30"), (f"eth{place.number}", f"{core}/30"))
+        _lay_line(stack, made, line, folder)
+        for side, device, address in ((box, "eth0", BOX6), (router, "lan0", GATEWAY6)):
+            side.run("ip", "address", "add", f"{address}/64", "dev", device, "nodad")
+        box.run("ip", "route", "add", "default", "via", place.gateway)
+        router.run("ip", "route", "add", "default", "via", place.hop)
+        provider.run("ip", "route", "add", "default", "via", core)
+        provider.run("ip", "route", "add", place.network, "via", place.router_outside)
+        for network in (place.network, place.line):
+            far.run("ip", "route", "add", network, "via", inside)
+        for side in (router, provider):
+            side.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.icmp_ratelimit=0")
+        box.run("sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647")
+        stack.enter_context(_resolver_of(box))
+        if own_names:
+            provider.run("ip", "address", "add", f"{NAME_SERVER}/32", "dev", "lo")
+            stack.enter_context(provider.service(serve(made.manners, "names"), "ready"))
+        stack.enter_context(router.service(serve(made.manners, "portal"), "ready"))
+        yield made
+
+
+def _lay_line(stack: contextlib.ExitStack, made: World, line: Line | None, folder: Path) -> None:
+    place = made.place
+    if line is None:
+        near, far = ("wan0", f"{place.router_outside}/30"), ("school0", f"{place.hop}/30")
+        _join(made.router, made.provider, near, far)
+        return
+    log = folder / f"line-{place.number}.log"
+    stack.enter_context(bed.emulator(line, (made.router, made.provider), log))
+    ends = (
+        (made.router, "wan0", place.router_outside, place.hop),
+        (made.provider, "school0", place.hop, place.router_outside),
+    )
+    for side, device, here, there in ends:
+        side.run("ip", "link", "set", bed.DEVICE, "name", device)
+        side.run("ip", "address", "add", here, "peer", there, "dev", device)
+        side.run("ip", "link", "set", device, "up")
 
 
 @contextlib.contextmanager

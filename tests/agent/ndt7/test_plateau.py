@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkbell_agent.ndt7.plateau import WINDOW_SEGMENTS, Plateau, interpolate, is_rising
+from linkbell_agent.ndt7.plateau import WINDOW_SEGMENTS, Plateau, begins_low, interpolate, is_rising
 from linkbell_agent.ndt7.rules import Sample
 from linkbell_wire.words import Stop
 
@@ -122,6 +122,36 @@ def test_a_burst_beyond_what_the_line_carries_is_not_the_line(
 )
 def test_only_an_even_rise_is_one(rates: tuple[float, ...], answer: bool) -> None:
     assert is_rising(rates) is answer
+
+
+@pytest.mark.parametrize(
+    ("rates", "answer"),
+    [
+        ((90.0, 100, 101, 99, 100, 101, 99, 100), True),
+        ((97.5, 100, 101, 99, 100, 101, 99, 100), False),
+        ((90.0, 100, 110, 92, 100, 108, 95, 100), False),
+        ((110.0, 100, 101, 99, 100, 101, 99, 100), False),
+        ((0.0, 0, 0, 0, 0, 0, 0, 0), False),
+    ],
+)
+def test_only_a_first_block_below_what_the_others_agree_on_is_low(rates: tuple[float, ...], answer: bool) -> None:
+    assert begins_low(rates) is answer
+
+
+def test_a_pause_at_the_beginning_of_a_full_line_is_no_part_of_the_window() -> None:
+    rtt_s, full_bps = 0.58, 3e6
+    climb = ramp(full_bps, rtt_s)
+    # Full for half a round trip, then an eighth of a second of nothing, as after an overshoot.
+    full_s = 5 * rtt_s
+
+    def rate(moment_s: float) -> float:
+        return 0.3 * full_bps if full_s + 0.3 <= moment_s < full_s + 0.45 else climb(moment_s)
+
+    rule, stop, _ = run(rate, rtt_s, 30.0)
+    assert stop is Stop.STABLE
+    assert rule.estimate is not None
+    assert rule.estimate.start_s >= full_s + 0.3
+    assert rule.estimate.bps == pytest.approx(full_bps, rel=0.01)
 
 
 def test_a_line_that_varies_by_itself_ends_with_wide_bounds() -> None:

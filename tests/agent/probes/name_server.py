@@ -69,9 +69,11 @@ async def name_server(script: Script, *, tcp: bool = True) -> AsyncIterator[Name
     """Run one."""
     server = NameServer(script)
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: server, local_addr=("127.0.0.1", 0))
+    # TCP's port first: connections that linger hold many of those, and hardly anything holds UDP's.
+    stream = await asyncio.start_server(server.over_tcp, "127.0.0.1", 0) if tcp else None
+    server.port = stream.sockets[0].getsockname()[1] if stream else 0
+    transport, _ = await loop.create_datagram_endpoint(lambda: server, local_addr=("127.0.0.1", server.port))
     server.port = transport.get_extra_info("sockname")[1]
-    stream = await asyncio.start_server(server.over_tcp, "127.0.0.1", server.port) if tcp else None
     try:
         yield server
     finally:

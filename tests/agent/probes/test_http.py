@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from linkbell_agent.clock import SystemClock
 from linkbell_agent.net import Address, Uplink
 from linkbell_agent.permit import Permit
 from linkbell_agent.probes.base import ProbeContext
-from linkbell_agent.probes.http import HttpNetwork, HttpRequest, Sessions, http, system_tls
+from linkbell_agent.probes.http import HttpNetwork, HttpRequest, Sessions, http
 from linkbell_agent.probes.pages import Expectation
+from linkbell_agent.trust import sessions_can_be_kept, system_tls
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.records import HttpRecord
 from linkbell_wire.words import Layer
@@ -98,15 +100,21 @@ async def test_over_tls_the_handshake_has_its_own_phase() -> None:
     assert record.tls_s is not None
 
 
-async def test_a_tls_session_is_taken_up_again() -> None:
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_a_tls_session_is_taken_up_again_where_python_can_keep_it(is_kept: bool) -> None:
     sessions: Sessions = {}
-    network = trusting_network()
+    network = replace(trusting_network(), keeps_sessions=is_kept)
     async with web_server(page(), serving("platform.example")) as server:
         url = f"https://platform.example:{server.port}/"
         request = HttpRequest("platform", Layer.PLATFORM, url, sessions=sessions)
         for _ in range(3):
             assert (await http(request, CONTEXT, network)).failure is None
-    assert server.resumed == [False, True, True]
+    assert server.resumed == [False, is_kept, is_kept]
+
+
+def test_sessions_are_kept_by_the_pythons_that_do_not_lose_them() -> None:
+    leaking, sound = [(3, 11, 2), (3, 11, 14), (3, 12, 7), (3, 13, 0)], [(3, 12, 8), (3, 13, 1), (3, 14, 0)]
+    assert [sessions_can_be_kept(version) for version in (*leaking, *sound)] == [False] * 4 + [True] * 3
 
 
 @pytest.mark.parametrize(

@@ -206,8 +206,8 @@ def test_probes_take_a_fiftieth_of_the_line_and_fewer_are_made_once_there_are_pl
     [
         (1, 1, 0, 60),  # nobody answered
         (3, 3, 0, 180),
-        (3, 1, 0, 60 + 60 + 52 + 40),  # SYN, its answer, ACK, and our reset
-        (8, 1, 230, 60 + 60 + 6 * 52 + 230 + 40),
+        (3, 1, 0, 60 + 60 + 52 + 52),  # SYN, its answer, ACK, and our reset
+        (8, 1, 230, 60 + 60 + 6 * 52 + 230 + 52),
     ],
 )
 def test_a_probe_costs_what_its_packets_do(segments: int, syns: int, payload: int, expected: int) -> None:

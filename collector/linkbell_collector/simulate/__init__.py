@@ -1,0 +1,1 @@
+"""Schools that do not exist, for load, demonstrations and tests: docs/simulate.md."""
