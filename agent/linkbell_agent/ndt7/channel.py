@@ -93,6 +93,11 @@ class Channel:
             with contextlib.suppress(OSError):
                 self.flush()
 
+    def say(self, text: bytes) -> None:
+        """Send a text, as soon as it fits. Raises ``OSError``."""
+        self._outbox += frames.message(Opcode.TEXT, text, os.urandom(4))
+        self.flush()
+
     def fail(self, failure: NetworkFailure) -> None:
         """Leave, and have the listener hear why."""
         self.leave()
