@@ -86,6 +86,10 @@ class Watched:
     first_live: int | None = None
     last_present: float = field(default=0.0)
 
+    async def ready(self) -> None:
+        """Pass on."""
+        await self.api.ready()
+
     async def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> HttpReply:
         """Pass on, later."""
         began = time.monotonic()

@@ -27,7 +27,7 @@ from linkbell_agent.layers.watch import LayerProbes
 from linkbell_agent.life import Life
 from linkbell_agent.link import CollectorLink, Connected
 from linkbell_agent.measuring import Line, Probes
-from linkbell_agent.memory import share_one_arena
+from linkbell_agent.memory import settle, share_one_arena
 from linkbell_agent.net import Uplink
 from linkbell_agent.page.facts import Facts
 from linkbell_agent.page.gather import gather
@@ -295,6 +295,7 @@ async def run(agent: Agent) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.runner.stop)
+    settle()
     try:
         await agent.runner.run()
     finally:

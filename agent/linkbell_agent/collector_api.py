@@ -5,8 +5,8 @@ aiohttp would cost the agent 12 MB of the 45 MB it may use, http.client 1 MB
 """
 
 import asyncio
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from linkbell_agent.classify import NetworkFailure, network_failure
@@ -18,6 +18,8 @@ from linkbell_agent.threads import BlockingCalls
 from linkbell_agent.trust import shared_tls
 from linkbell_wire.failures import FailureCode, Operation
 from linkbell_wire.version import __version__
+
+T = TypeVar("T")
 
 REQUEST_TIMEOUT_S = 60.0
 SOCKET_TIMEOUT_S = 20.0
@@ -37,6 +39,12 @@ class HttpReply:
 class CollectorApi(Protocol):
     """What the agent needs of the collector's HTTP side."""
 
+    async def ready(self) -> None:
+        """Connect, if there is no connection. Raises :class:`NetworkFailure`.
+
+        What says when it is sent is made after this: to connect may take TCP twenty seconds.
+        """
+
     async def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> HttpReply:
         """Make one request. Raises :class:`NetworkFailure` if no complete reply came."""
 
@@ -55,12 +63,19 @@ class HttpCollectorApi:
         self._calls = BlockingCalls(limit=4)  # one under way, others given up and about to end
         self._connection: Connection | None = None
 
+    async def ready(self) -> None:
+        """Connect; see :class:`CollectorApi`."""
+        await self._in_turn(self._connect)
+
     async def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> HttpReply:
         """Make one request; see :class:`CollectorApi`. Nothing here outlives the stated timeout."""
+        return await self._in_turn(self._exchange, method, path, dict(headers), body)
+
+    async def _in_turn(self, function: Callable[..., T], *arguments: object) -> T:
         async with self._turn:
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    return await self._calls.run(self._exchange, method, path, dict(headers), body)
+                    return await self._calls.run(function, *arguments)
             except BaseException as error:
                 # Cancelled, timed out or failed half-way: what the thread still holds is no use to the next request.
                 if self._connection is not None:
@@ -75,6 +90,16 @@ class HttpCollectorApi:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def _connect(self) -> None:
+        connection = self._connection = self._connection or Connection(self._peer)
+        try:
+            connection.open()
+        except (NetworkFailure, OSError, UnicodeError) as error:
+            connection.close()
+            if self._connection is connection:
+                self._connection = None
+            raise network_failure(Operation.HTTP_REQUEST, error) from error
 
     def _exchange(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> HttpReply:
         while True:

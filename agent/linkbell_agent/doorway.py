@@ -1,4 +1,4 @@
-"""Opens the door that tests of the line have to pass, once there is a reason for one."""
+"""Opens the door that tests of the line have to pass, when the first of them comes."""
 
 import asyncio
 import logging
@@ -17,7 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class Doorway:
-    """Call it with the plan. A box with no budget that sees only its own traffic has no use for a door.
+    """Call it for the door, which is the same each time.
+
+    Without a budget it counts what measuring costs all the same. On a box beside the router it sees what that box
+    itself does with the line, such as fetching its updates, and says that it sees no more.
 
     ``plan`` and ``device`` are told the name of an uplink; ``device`` returns the network device that it leads out by
     at the moment, ``None`` without any. ``uplinks`` are the names of all.
@@ -37,11 +40,10 @@ class Doorway:
         self._plan = plan
         self._device = device
         self._door: Gatekeeper | None = None
-        self._is_router: bool | None = None
 
-    def __call__(self, plan: Plan) -> "Gatekeeper | None":
-        """Return the door, ``None`` while there is nothing to ask it."""
-        if self._door is None and (plan.budget.bytes_per_month is not None or self._sees_others(plan)):
+    def __call__(self) -> "Gatekeeper":
+        """Return the door."""
+        if self._door is None:
             self._door = self._open()
         return self._door
 
@@ -50,17 +52,11 @@ class Doorway:
         if self._door is not None:
             self._door.heard(server_time)
 
-    def _sees_others(self, plan: Plan) -> bool:
-        if not plan.manners.enabled:
-            return False
-        if self._is_router is None:
-            from linkbell_agent.courtesy.sight import look_around
+    def _say_what_is_seen(self) -> None:
+        from linkbell_agent.courtesy.sight import look_around
 
-            outside, *others = (self._device(name) for name in self._uplinks)
-            sight = look_around(outside=outside, besides=others)
-            log.info("%s", sight.sentence)
-            self._is_router = not sight.sees_only_itself
-        return self._is_router
+        outside, *others = (self._device(name) for name in self._uplinks)
+        log.info("%s", look_around(outside=outside, besides=others).sentence)
 
     def _open(self) -> "Gatekeeper":
         from linkbell_agent.budget.keeper import Keeper
@@ -77,6 +73,7 @@ class Doorway:
             per_day = len(plan.floors) * SCHOOL_DAY_S / plan.check_interval_s
             return policy_of(plan, per_day, max(plan.floors.values(), default=None))
 
+        self._say_what_is_seen()
         keeper = Keeper(self._clock, LedgerFile(self._state), policy)
 
         def look(uplink: str) -> PortLook:

@@ -33,7 +33,7 @@ class Peer:
 
 
 class Connection:
-    """Connects at the first exchange and whenever the peer did not want to keep the last connection."""
+    """Connects when opened, at the first exchange, and whenever the peer did not want to keep the last connection."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
@@ -53,6 +53,11 @@ class Connection:
         if not (whole and raw.startswith(b"HTTP/1.1") and "close" not in head.headers.get("connection", "").lower()):
             self._let_go()
         return head, body
+
+    def open(self) -> None:
+        """Connect, if there is no connection. Raises as :meth:`exchange` does."""
+        if self._incoming is None:
+            self._connect()
 
     def _connect(self) -> "_Incoming":
         peer = self._peer

@@ -1,7 +1,6 @@
 """Tests of the line, run by the schedule: asked for at the door, one at a time, and paid for.
 
-What the door is, is in :mod:`linkbell_agent.gatekeeper`. It takes memory, so a box that has nothing to ask it, without
-a budget and seeing only its own traffic, does without.
+What the door is, is in :mod:`linkbell_agent.gatekeeper`.
 """
 
 import asyncio
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 
 Request = TypeVar("Request", SpeedRequest, CheckRequest)
 
-OpenDoor = Callable[[Plan], "Gatekeeper | None"]
-"""Returns who is to be asked before tests of a plan, the same one each time, or ``None``."""
+OpenDoor = Callable[[], "Gatekeeper"]
+"""Returns who is to be asked before tests, the same one each time."""
 
 
 class LineTests:
@@ -50,8 +49,8 @@ class LineTests:
         self._last: SpeedRecord | None = None
 
     def door(self) -> "Gatekeeper | None":
-        """Return who is asked at present."""
-        return None if self._open_door is None else self._open_door(self._plan())
+        """Return who is asked, if anybody is."""
+        return None if self._open_door is None else self._open_door()
 
     async def speed(
         self,

@@ -148,6 +148,7 @@ class Sender:
 
     async def _send(self, batch: WaitingBatch) -> float | None:
         try:
+            await self._api.ready()
             reply = await self._api.request("POST", RECORDS_PATH, self._headers, self._body(batch))
         except NetworkFailure as failure:
             decision = Decision(Step.BACK_OFF, unreachable(failure.failure, self._clock.now().wall.date()))

@@ -51,6 +51,9 @@ class ToldCollector:
         self.answers = deque(answers)
         self.requests: list[tuple[str, str, Mapping[str, str], Any]] = []
 
+    async def ready(self) -> None:
+        pass
+
     async def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> HttpReply:
         content: Any = None if body is None else json.loads(body)
         self.requests.append((method, path, dict(headers), content))

@@ -249,9 +249,35 @@ async def test_a_request_that_was_given_up_does_not_arrive_later() -> None:
 
     async with serving(collector) as url:
         api = HttpCollectorApi(url, timeout_s=2.0)
+        await api.ready()
         with pytest.raises(NetworkFailure):
             await api.request("POST", "/x", {}, random.Random(1).randbytes(12_000_000))
         given_up.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await ended.wait()
     assert [type(one) for one in arrived] == [ConnectionResetError]
+
+
+async def test_a_request_after_a_connection_was_made_uses_it() -> None:
+    connections = 0
+
+    async def collector(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            await read_request(reader)
+            writer.write(answer("200 OK"))
+
+    async with serving(collector) as url:
+        api = HttpCollectorApi(url)
+        for _ in range(2):
+            await api.ready()
+            assert (await api.request("GET", "/", {})).status == 200
+        api.close()
+    assert connections == 1
+
+
+async def test_a_connection_that_cannot_be_made_is_a_coded_failure(unused_tcp_port: int) -> None:
+    with pytest.raises(NetworkFailure) as caught:
+        await HttpCollectorApi(f"http://127.0.0.1:{unused_tcp_port}").ready()
+    assert caught.value.failure.code is FailureCode.CONNECTION_REFUSED

@@ -187,6 +187,9 @@ class Slow(ToldCollector):
         self._clock = clock
         self._takes_s = takes_s
 
+    async def ready(self) -> None:
+        pass
+
     async def request(self, method, path, headers, body=None):  # type: ignore[no-untyped-def]
         self._clock.advance(self._takes_s)
         self.answers.append(settle_all)

@@ -90,13 +90,13 @@ class Box:
         )
 
 
-async def test_a_box_with_nothing_to_ask_runs_its_tests_and_keeps_no_ledger(tmp_path: Path) -> None:
+async def test_without_a_budget_all_tests_run_and_what_they_cost_is_counted(tmp_path: Path) -> None:
     box = Box(tmp_path, UNMETERED)
     assert isinstance(await box.speed(), SpeedRecord)
     assert isinstance(await box.check(), CheckRecord)
     assert await box.tests.refuse_pings(UNMETERED) is None
-    assert box.tests.door() is None
-    assert LedgerFile(tmp_path).read() == {}
+    assert 6 * MB < box.used("speed") < 8 * MB
+    assert 600_000 < box.used("check") < 800_000
 
 
 async def test_tests_keep_to_the_addresses_that_are_permitted(tmp_path: Path) -> None:

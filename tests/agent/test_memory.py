@@ -30,3 +30,21 @@ def mappings(how: str) -> int:
 
 def test_threads_take_their_memory_from_one_place() -> None:
     assert mappings("shared") <= mappings("own") - THREADS
+
+
+SETTLED = """
+import gc
+from linkbell_agent.memory import settle
+class Node: pass
+def cycle():
+    node = Node()
+    node.itself = node
+cycle()
+settle()
+print(any(isinstance(one, Node) for one in gc.get_objects()), gc.get_freeze_count() > 5000, len(gc.get_objects()) < 500)
+"""
+
+
+def test_what_the_start_made_is_looked_through_once_and_never_again() -> None:
+    done = subprocess.run([sys.executable, "-c", SETTLED], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.split() == ["False", "True", "True"]

@@ -129,6 +129,9 @@ def connect(identity: Identity, spool: Spool, collector: ToldCollector | None, c
 class Answering(ToldCollector):
     """Settles every batch and names a configuration that it never gives."""
 
+    async def ready(self) -> None:
+        pass
+
     async def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> HttpReply:
         self.answers.append(settle_all if method == "POST" else reply(500))
         return await super().request(method, path, headers, body)
@@ -303,6 +306,9 @@ async def test_a_configuration_that_cannot_be_had_is_not_asked_for_in_a_rush(tmp
 
 async def test_a_fault_in_the_last_report_keeps_everything(tmp_path: Path) -> None:
     class Faulty(ToldCollector):
+        async def ready(self) -> None:
+            pass
+
         async def request(self, *arguments: object, **more: object) -> HttpReply:
             raise ZeroDivisionError
 
@@ -395,8 +401,7 @@ async def test_rounds_of_pings_are_as_far_apart_as_the_budget_needs(tmp_path: Pa
 async def test_pings_that_are_not_in_the_budget_are_not_sent_and_recorded_as_skipped(tmp_path: Path) -> None:
     far = TargetConfiguration(name="far", layer=Layer.INTERNATIONAL, host="192.0.2.9")
     plan = replace(PLAN, targets=(far,), speed_enabled=False, budget=BudgetPlan(BudgetProfile.METERED, 10_000_000))
-    door = Doorway(SystemClock(), tmp_path, lambda uplink: plan, lambda uplink: None)(plan)
-    assert door is not None
+    door = Doorway(SystemClock(), tmp_path, lambda uplink: plan, lambda uplink: None)()
     for size_bytes in (100_000, 1000, 10):
         while await door.draw("main", size_bytes):
             pass

@@ -230,3 +230,23 @@ async def test_a_box_that_believes_it_is_1970_says_that_its_clock_is_the_trouble
     await sender.send_waiting()
     assert "this box believes it is 1 January 1970" in caplog.text
     assert "its clock is wrong" in caplog.text
+
+
+class SlowToReach(ToldCollector):
+    """To connect takes as long as TCP tries."""
+
+    def __init__(self, clock: ToldClock) -> None:
+        super().__init__(settle_all)
+        self._clock = clock
+
+    async def ready(self) -> None:
+        self._clock.advance(19)
+
+
+async def test_a_batch_says_the_time_at_which_it_is_sent_and_not_when_connecting_began(spool: Spool) -> None:
+    clock = ToldClock()
+    spool.append(event_record())
+    collector = SlowToReach(clock)
+    await Sender(spool, collector, "lbc_secret", clock, Backoff(random.Random(1)), batch_records=60).send_waiting()
+    ((_, _, _, batch),) = collector.requests
+    assert batch["clock"]["boottime_s"] == clock.now().boottime_s

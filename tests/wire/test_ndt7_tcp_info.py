@@ -102,3 +102,17 @@ def test_more_sent_again_than_sent_is_still_a_ratio() -> None:
     raw[200:208] = (10).to_bytes(8, sys.byteorder)
     raw[208:216] = (20).to_bytes(8, sys.byteorder)
     assert tcp_info.parse(bytes(raw)).retransmit_ratio == 1.0
+
+
+def test_the_room_is_the_window_less_what_is_under_way() -> None:
+    raw = bytearray(tcp_info.ROOM_INFO_BYTES)
+    for offset, count in ((24, 12), (28, 3), (32, 2), (36, 1), (80, 20)):  # unacked, sacked, lost, sent again, window
+        raw[offset : offset + 4] = count.to_bytes(4, sys.byteorder)
+    assert tcp_info.room_segments(bytes(raw)) == 20 - (12 - 3 - 2 + 1)
+
+
+def test_a_new_connection_has_room_for_its_first_flight(pair: tuple[socket.socket, socket.socket]) -> None:
+    near, far = pair
+    with near, far:
+        raw = near.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcp_info.ROOM_INFO_BYTES)
+        assert tcp_info.room_segments(raw) == 10

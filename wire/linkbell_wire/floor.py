@@ -4,6 +4,7 @@
 two. The protocol is described in ``docs/measurement.md``; its frames are those of :mod:`linkbell_wire.ndt7`.
 """
 
+import math
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,8 +34,36 @@ SERVER_DURATION_S = 16.5
 HARD_STOP_S = 18.0
 """From this moment the server cuts the connection."""
 
+MAX_STREAMS = 24
+"""Connections of one check at most."""
+
+STREAMS_RTT_S = 0.05
+"""On a shorter line a round trip lost costs nothing, and one connection does."""
+
+FIRST_FLIGHT_BYTES = 10 * 1448
+"""What a new connection sends before it has heard anything (RFC 6928)."""
+
+STREAM_BYTES = 2_000
+"""Handshake, request and answer of one more connection, with room: they come off the budget."""
+
+BEGIN = b"begin"
+"""The client's text on the first connection of a download: all connections are there."""
+
 REPORT_INTERVAL_S = 0.02
 """How often at most the server says what has arrived (upload), or how the sending goes (download)."""
+
+NEARLY = 0.9
+"""A connection or two may be late with its first flight."""
+
+FIRST_BOOST = 3.0
+"""In its first flight a connection may send three times its part: what is given to it is paced by then."""
+
+TURN_S = 0.005
+"""How often the connections of one check are given something to send."""
+
+FULL_PACKET_BYTES = 1448
+LARGEST_PACKET_BYTES = 9000
+"""No Ethernet carries larger ones; a kernel that says so hands over whole bundles."""
 
 _Counter = Annotated[int, Field(ge=0, le=2**53 - 1)]
 _Time = Annotated[int, Field(ge=0, le=600_000_000)]
@@ -51,9 +80,32 @@ def pace_bps(floor_bps: float) -> float:
     return floor_bps * PACE_RATIO
 
 
-def budget_bytes(floor_bps: float) -> int:
-    """Return the most payload a check of this floor may send."""
-    return max(LEAST_BUDGET_BYTES, round(floor_bps / 8 * BUDGET_S))
+def budget_bytes(floor_bps: float, streams: int = 1) -> int:
+    """Return the most payload a check of this floor, on so many connections, may send."""
+    return max(LEAST_BUDGET_BYTES, round(floor_bps / 8 * BUDGET_S) - (streams - 1) * STREAM_BYTES)
+
+
+def streams(floor_bps: float, rtt_s: float) -> int:
+    """Return how many connections are best: their first flights together fill the line at the pace.
+
+    One connection comes up to speed round trip by round trip, and each packet lost meanwhile costs it one more. On a
+    long line that is most of the check; several have no ramp to speak of, and a loss costs one of them its part.
+    """
+    if rtt_s < STREAMS_RTT_S:
+        return 1
+    under_way_bytes = pace_bps(floor_bps) / 8 * rtt_s
+    return min(MAX_STREAMS, max(1, math.ceil(under_way_bytes / FIRST_FLIGHT_BYTES)))
+
+
+def stream_pace_bps(floor_bps: float, streams: int, boost: float) -> float:
+    """Return how fast one of so many connections may send: its part, ``boost`` times, for others may be held up."""
+    return pace_bps(floor_bps) * min(1.0, boost / streams)
+
+
+def piece_bytes(floor_bps: float, streams: int) -> int:
+    """Return how much one of so many connections is given at once: two packets, or more of a fast pace."""
+    turn_bytes = pace_bps(floor_bps) / 8 * TURN_S / streams
+    return FULL_PACKET_BYTES * max(2, round(turn_bytes / FULL_PACKET_BYTES))
 
 
 def message_bytes(floor_bps: float) -> int:

@@ -182,6 +182,7 @@ class SpeedRecord(Record):
 
     ``limited_by`` sums the directions up: ``device`` if either was, else ``server``, ``line``, ``unknown``.
     ``forced``: it ran though others used the line, after several tests were skipped for that.
+    ``sees_only_itself``: the box stands beside the router, and ``others_...`` are of this box alone, not the school's.
     """
 
     kind: Literal["speed"] = "speed"
@@ -197,6 +198,7 @@ class SpeedRecord(Record):
     probe_bytes: fields.ByteCount | None = None
     others_before_bps: fields.BitRate | None = None
     others_during_bps: fields.BitRate | None = None
+    sees_only_itself: bool | None = None
     forced: bool | None = None
     limited_by: words.LimitedBy = words.LimitedBy.UNKNOWN
     failure: Failure | None = None

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from linkbell_agent.classify import NetworkFailure
+from linkbell_agent.courtesy.sight import look_around
 from linkbell_agent.doctor.findings import Case, Finding
 from linkbell_agent.doctor.uplinks import standing
 from linkbell_agent.icmp import open_echo_socket
@@ -109,6 +110,16 @@ def _room(case: Case, state: Path) -> list[Finding]:
     if free < DISK_ENOUGH_BYTES:
         return [case.warning("disk", title, said, advice)]
     return [case.good("disk", title, said)]
+
+
+async def traffic(case: Case) -> list[Finding]:
+    """Whose traffic do the counters show? Neither answer is wrong; a technician should know which it is."""
+    say, title = case.speech.say, case.speech.say("Other people's traffic")
+    if look_around(outside=case.uplink.device).sees_only_itself:
+        said = say("This box stands beside the router and sees only its own traffic: tests cannot wait for others.")
+    else:
+        said = say("This box is the router: it sees the school's traffic, and tests wait while others use the line.")
+    return [case.good("traffic", title, said)]
 
 
 async def memory(case: Case) -> list[Finding]:

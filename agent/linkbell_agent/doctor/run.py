@@ -24,6 +24,7 @@ CHECKS: Mapping[str, Check] = {
     "dns": on_each(beyond(network.names)),
     "collector": collector.collector,
     "measurement": on_each(beyond(network.measurement)),
+    "traffic": box.traffic,
     "clock_synced": box.clock,
     "memory": box.memory,
     "extras": box.extras,

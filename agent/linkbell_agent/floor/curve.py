@@ -6,7 +6,9 @@ stands still behind every lost packet, and what stands still is no measure of a 
 
 import math
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+
+from linkbell_agent.slim import dataclass
+from linkbell_wire import floor
 
 BLOCKS = 8
 """A window's slopes are compared among so many equal parts of it."""
@@ -15,8 +17,6 @@ STUDENT_95 = 2.36
 """Student's t for 95 % on both sides and BLOCKS - 1 degrees of freedom."""
 
 LEAST_PACKETS = 20
-LARGEST_PACKET_BYTES = 9000
-"""No Ethernet carries larger ones; a kernel that says so hands over whole bundles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Arrivals:
             return
         most = (in_order_bytes + could_wait_bytes) / self._packet_bytes if self._packet_bytes else math.inf
         self.packets.add(elapsed_s, min(packets, most))
-        self._bundled = self._bundled or in_order_bytes > LARGEST_PACKET_BYTES * max(packets, 1)
+        self._bundled = self._bundled or in_order_bytes > floor.LARGEST_PACKET_BYTES * max(packets, 1)
         if packets >= LEAST_PACKETS:
             # What waits behind a lost packet makes the ratio smaller for a while: the largest seen is the true one.
             self._packet_bytes = max(self._packet_bytes, in_order_bytes / packets)

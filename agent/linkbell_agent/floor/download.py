@@ -1,17 +1,22 @@
 """The check downwards: the server sends, our kernel counts the packets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from linkbell_agent.floor.exchange import FloorExchange, Limits
+from linkbell_agent.classify import NetworkFailure
+from linkbell_agent.floor.exchange import FloorExchange, Limits, total
 from linkbell_agent.floor.rule import Decision
-from linkbell_agent.ndt7.connection import Connection
+from linkbell_agent.ndt7.connection import Connection, Opened
 from linkbell_wire import floor
-from linkbell_wire.failures import Operation
+from linkbell_wire.failures import FailureCode, Operation
+from linkbell_wire.ndt7.tcp_info import TcpInfo
 
 SURPLUS_BYTES = 1 << 16
 """Payload beyond the budget by this much is not what was asked for."""
 
 LEAST_SHARE_BYTES = 50_000
+
+SHARE_OF_STREAMS = 4
+"""While others are held up, one of several connections may have this many times its part under way."""
 
 
 class FloorDownload(FloorExchange):
@@ -19,29 +24,54 @@ class FloorDownload(FloorExchange):
 
     operation = Operation.RECEIVE
 
-    def __init__(self, connection: Connection, limits: Limits, monotonic: Callable[[], float]) -> None:
-        super().__init__(connection, limits, monotonic)
-        info = connection.info()
-        self._packets_before = (info.data_segments_in or 0) if info is not None else 0
-        self._received_before = (info.bytes_received or 0) if info is not None else 0
+    def __init__(
+        self,
+        connection: Connection,
+        limits: Limits,
+        monotonic: Callable[[], float],
+        others: Sequence[Opened] = (),
+    ) -> None:
+        super().__init__(connection, limits, monotonic, others)
+        self._infos: list[TcpInfo | None] = [one.info() for one in self._connections]
+        self._packets_before, self._received_before = self._counted()
         self._payload_share = 0.0
-        connection.widen_window(limits.budget_bytes)
+        for one in self._connections:
+            one.widen_window(limits.budget_bytes // max(1, len(self._connections) // SHARE_OF_STREAMS))
+
+    def _begin(self, first_bytes: bytes) -> None:
+        super()._begin(first_bytes)
+        if self._limits.waits_for_begin and not self._channel.is_gone:
+            self._channel.say(floor.BEGIN)
 
     def _most_payload_bytes(self, limits: Limits) -> int:
-        return limits.budget_bytes + SURPLUS_BYTES
+        return floor.budget_bytes(limits.floor_bps) + SURPLUS_BYTES
+
+    def _counted(self) -> tuple[int | None, int | None]:
+        """Return packets and bytes in order by the latest views of the kernel, ``None`` where it does not count."""
+        return (
+            total(None if info is None else info.data_segments_in for info in self._infos),
+            total(None if info is None else info.bytes_received for info in self._infos),
+        )
 
     def _sample(self) -> None:
-        now_s = self._elapsed_s()
-        info = self._connection.info()
-        if info is None or info.bytes_received is None:
-            self._arrivals.add(now_s, None, self._channel.payload_bytes)
+        now_s, self._infos = self._views(self._infos)
+        packets, received = self._counted()
+        payload_bytes = self._payload_bytes()
+        if payload_bytes > self._most_payload_bytes(self._limits):  # each of several kept to it
+            self._channel.fail(NetworkFailure(self.operation, FailureCode.PROTOCOL_ERROR))
+        if received is None:
+            self._arrivals.add(now_s, None, payload_bytes)
             return
-        received = info.bytes_received - self._received_before
-        packets = None if info.data_segments_in is None else info.data_segments_in - self._packets_before
-        self._arrivals.add(now_s, packets, received, self._connection.receive_buffer_bytes())
+        received -= self._received_before or 0
+        packets = None if packets is None else packets - (self._packets_before or 0)
+        could_wait_bytes = sum(one.receive_buffer_bytes() for one in self._connections)
+        self._arrivals.add(now_s, packets, received, could_wait_bytes)
         if received >= LEAST_SHARE_BYTES:
             # Bytes not read yet make it smaller for a moment: the largest seen is the true one.
-            self._payload_share = max(self._payload_share, self._channel.payload_bytes / received)
+            self._payload_share = max(self._payload_share, payload_bytes / received)
+
+    def _payload_bytes(self) -> int:
+        return sum(channel.payload_bytes for channel in self._channels)
 
     def _share(self) -> float:
         """Payload among the bytes TCP carries: the rest are frame headers, reports and TLS."""
@@ -57,7 +87,7 @@ class FloorDownload(FloorExchange):
     def _cost_bytes(self) -> int:
         """Include what waits behind a lost packet; short packets counted whole must not exceed the budget."""
         waiting = min(round(self._arrived_bytes()), self._limits.budget_bytes)
-        return max(self._channel.payload_bytes, waiting)
+        return max(self._payload_bytes(), waiting)
 
     def _take_report(self, report: floor.Report) -> None:
         sender = self._ending.sender

@@ -6,19 +6,21 @@ the sender, and a stop is due within a few hundredths of a second.
 
 import asyncio
 import contextlib
-import statistics
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import field
 
 from pydantic import ValidationError
 
+from linkbell_agent import averages
 from linkbell_agent.classify import NetworkFailure, network_failure
 from linkbell_agent.floor.curve import Arrivals
 from linkbell_agent.floor.rule import Decision, FloorRule, State
 from linkbell_agent.ndt7.channel import Allowance, Channel
-from linkbell_agent.ndt7.connection import Connection
+from linkbell_agent.ndt7.connection import Connection, Opened
+from linkbell_agent.slim import dataclass
 from linkbell_wire import floor
 from linkbell_wire.failures import Failure, FailureCode, Operation
+from linkbell_wire.ndt7.tcp_info import TcpInfo
 
 TICK_S = 0.02
 DECIDE_EVERY = 3
@@ -45,6 +47,9 @@ QUEUED, QUEUED_OF_S, QUEUED_S = 0.2, 0.1, 0.01
 LATEST_RTTS = 5
 """Over a satellite the queue is seen only in the last reports of a check."""
 
+AT_ONCE_S, LOOKS_AGAIN = 0.004, 3
+"""Looks at several connections that took longer are repeated."""
+
 READ_BUFFER_BYTES = 1 << 16
 MAX_TEXTS = 1500
 """Fifty a second for the longest check, and room for as many again; a server that sends more is broken."""
@@ -58,10 +63,14 @@ class Limits:
     rtt_s: float
     max_duration_s: float = floor.MAX_DURATION_S
 
+    streams: int = 1
+    waits_for_begin: bool = False
+    """Whether the server of a download waits to be told that all connections are there."""
+
     @property
     def budget_bytes(self) -> int:
         """Most payload the sender may send."""
-        return floor.budget_bytes(self.floor_bps)
+        return floor.budget_bytes(self.floor_bps, self.streams)
 
 
 @dataclass(slots=True)
@@ -82,7 +91,7 @@ class SenderState:
             return False
         least_s = self.rtt_min_s or min(self.rtts_s)
         high_s = sorted(self.rtts_s)[int(0.95 * (len(self.rtts_s) - 1))]
-        latest_s = statistics.median(self.rtts_s[-LATEST_RTTS:])
+        latest_s = averages.median(self.rtts_s[-LATEST_RTTS:])
         return max(high_s, latest_s) > least_s + QUEUED * min(least_s, QUEUED_OF_S) + QUEUED_S
 
     @property
@@ -93,7 +102,13 @@ class SenderState:
     @property
     def rtt_loaded_s(self) -> float | None:
         """Median round trip."""
-        return statistics.median(self.rtts_s) if self.rtts_s else None
+        return averages.median(self.rtts_s) if self.rtts_s else None
+
+
+def total(counts: Iterable[int | None]) -> int | None:
+    """Return the sum, ``None`` if one of them is not known."""
+    known = list(counts)
+    return None if None in known else sum(count or 0 for count in known)
 
 
 @dataclass(slots=True)
@@ -108,15 +123,28 @@ class Ending:
 
 
 class FloorExchange:
-    """What both directions share. Made for one check: ``await run()`` once."""
+    """What both directions share. Made for one check: ``await run()`` once.
+
+    ``others`` are further connections of the same check. The first speaks for all; what becomes of the others is of no
+    matter as long as they keep to the protocol.
+    """
 
     operation: Operation
 
-    def __init__(self, connection: Connection, limits: Limits, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        limits: Limits,
+        monotonic: Callable[[], float],
+        others: Sequence[Opened] = (),
+    ) -> None:
         self._connection = connection
+        self._connections = [connection, *(other.connection for other in others)]
+        self._others_first_bytes = [other.first_bytes for other in others]
+        self._limits = limits
         allowance = Allowance(MAX_TEXTS, self._most_payload_bytes(limits), tiny_texts=True)
         self._channel = Channel(connection, allowance, self)
-        self._limits = limits
+        self._channels = [self._channel, *(Channel(other.connection, allowance, _Follower(self)) for other in others)]
         self._monotonic = monotonic
         self._rule = FloorRule(limits.floor_bps, limits.rtt_s)
         self._arrivals = Arrivals()
@@ -143,13 +171,16 @@ class FloorExchange:
             if self._ticker is not None:
                 self._ticker.cancel()
             self._ending.cost_bytes = self._cost_bytes()
-            self._connection.close()
+            for connection in self._connections:
+                connection.close()
         return self._ending
 
     # What the directions differ in
 
     def _begin(self, first_bytes: bytes) -> None:
-        self._channel.begin(first_bytes, memoryview(bytearray(READ_BUFFER_BYTES)))
+        buffer = memoryview(bytearray(READ_BUFFER_BYTES))
+        for channel, first in zip(self._channels, [first_bytes, *self._others_first_bytes], strict=True):
+            channel.begin(first, buffer)
         self._tick()
 
     def _most_payload_bytes(self, limits: Limits) -> int:
@@ -215,7 +246,9 @@ class FloorExchange:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         self._ticks += 1
         try:
-            self._channel.flush()
+            for channel in self._channels:
+                if not channel.is_gone:
+                    channel.flush()
             self._sample()
             if not self._decided.done():
                 self._consider()
@@ -241,6 +274,21 @@ class FloorExchange:
     def _silence_s(self, elapsed_s: float) -> float:
         return elapsed_s - self._arrivals.best[0].last_arrival_s
 
+    def _views(self, before: Sequence[TcpInfo | None]) -> tuple[float, list[TcpInfo | None]]:
+        """Look at all connections, and say when; of one that is gone, the view ``before`` stays.
+
+        On a busy box another program may come between two of many looks: then they are of no one moment.
+        """
+        began_s = self._elapsed_s()
+        views = [one.info() or was for one, was in zip(self._connections, before, strict=True)]
+        for _ in range(LOOKS_AGAIN if len(views) > 1 else 0):
+            ended_s = self._elapsed_s()
+            if ended_s - began_s < AT_ONCE_S:
+                break
+            began_s = ended_s
+            views = [one.info() or was for one, was in zip(self._connections, views, strict=True)]
+        return began_s, views
+
     async def _say_goodbye(self) -> None:
         """Tell the server to stop, and count what is still under way: it is on the line and will be paid for."""
         if self._channel.is_gone:
@@ -249,3 +297,26 @@ class FloorExchange:
         await asyncio.wait([self._gone], timeout=min(MOST_GOODBYE_S, GOODBYE_S + 1.5 * self._limits.rtt_s))
         with contextlib.suppress(OSError):
             self._sample()
+
+
+class _Follower:
+    """Hears one of the further connections for the exchange."""
+
+    is_in_message = False
+
+    def __init__(self, exchange: FloorExchange) -> None:
+        self._exchange = exchange
+
+    def take_text(self, text: bytes) -> None:
+        """Do nothing: the first connection speaks."""
+
+    def has_read(self) -> None:
+        """Do nothing: what came is looked at with the next tick."""
+
+    def has_ended(self) -> None:
+        """Do nothing: what it would have carried is carried by the others."""
+
+    def has_failed(self, failure: NetworkFailure) -> None:
+        """Go on without it, unless the server broke the protocol."""
+        if failure.failure.code in (FailureCode.PROTOCOL_ERROR, FailureCode.MESSAGE_TOO_LARGE):
+            self._exchange.has_failed(failure)

@@ -5,10 +5,11 @@ up to speed, which takes round trips and not milliseconds, the slope of the arri
 it the answer is sure after a few hundred milliseconds, near it the check runs to its cap and takes the best estimate.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from linkbell_agent.floor.curve import STUDENT_95, Curve, Slope
+from linkbell_agent.slim import dataclass
 from linkbell_wire import floor
 
 PACKET_BYTES = 1448
@@ -24,6 +25,8 @@ SLACK_ROUNDS = 1.5
 """The ramp ends somewhere within its last round trip and a half; the steepest window tells where."""
 
 STEPS = 8
+CERTAIN = 2.0
+"""Windows are compared by their slopes less so many standard errors."""
 
 LEAST_ROUND_S = 0.04
 LEAST_ROUND_PACKETS = 20
@@ -119,6 +122,8 @@ class FloorRule:
             return self._ramp_end_s, True
         span_s = self._round_s
         level = PLATEAU * min(view.mean_bps(view.now_s - span_s, view.now_s), floor.pace_bps(self._floor_bps))
+        if level <= 0:  # nothing has come, or nothing comes any more
+            return view.now_s, False
         moments = (at for at in view.arrivals.times_s if view.mean_bps(at - span_s, at) >= level)
         ramp_end_s = next(moments, view.now_s)
         if view.now_s - ramp_end_s < SETTLED_ROUNDS * span_s:
@@ -127,14 +132,18 @@ class FloorRule:
         return ramp_end_s, True
 
     def _steepest(self, view: "_View", ramp_end_s: float) -> tuple[float, Slope] | None:
-        """Return the start and the slope of the steepest window that begins about the ramp's end and ends now."""
+        """Return the start and the slope of the steepest window that begins about the ramp's end and ends now.
+
+        Steepest by what is certain of it: of windows after the ramp the short ones scatter, and one of them is always
+        steeper than the line.
+        """
         earliest_s = ramp_end_s - self._round_s / 2
         latest_s = max(earliest_s, min(ramp_end_s + SLACK_ROUNDS * self._round_s, view.now_s - LEAST_PASS_S))
         best: tuple[float, Slope] | None = None
         for number in range(STEPS + 1):
             start_s = max(0.0, earliest_s + (latest_s - earliest_s) * number / STEPS)
             slope = view.arrivals.slope(start_s, view.now_s)
-            if slope is not None and (best is None or slope.per_s > best[1].per_s):
+            if slope is not None and (best is None or _certain_per_s(slope) > _certain_per_s(best[1])):
                 best = (start_s, slope)
         return best
 
@@ -172,6 +181,10 @@ class FloorRule:
         half_s = self._round_s / 2
         before_bps = view.mean_bps(view.now_s - 2 * half_s, view.now_s - half_s)
         return view.mean_bps(view.now_s - half_s, view.now_s) > GROWTH * before_bps
+
+
+def _certain_per_s(slope: Slope) -> float:
+    return slope.per_s - CERTAIN * slope.error_per_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 import contextlib
 import math
 import os
-from dataclasses import dataclass
 from typing import Protocol
 
 from linkbell_agent.classify import NetworkFailure, network_failure
 from linkbell_agent.ndt7.connection import Connection
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import FailureCode, Operation
 from linkbell_wire.ndt7 import frames
 from linkbell_wire.ndt7.frames import Frame, FrameError, FrameReader, Opcode
@@ -92,6 +92,11 @@ class Channel:
             self._outbox += frames.message(Opcode.CLOSE, payload, os.urandom(4))
             with contextlib.suppress(OSError):
                 self.flush()
+
+    def say(self, text: bytes) -> None:
+        """Send a text, as soon as it fits. Raises ``OSError``."""
+        self._outbox += frames.message(Opcode.TEXT, text, os.urandom(4))
+        self.flush()
 
     def fail(self, failure: NetworkFailure) -> None:
         """Leave, and have the listener hear why."""

@@ -13,14 +13,15 @@ import struct
 import termios
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from linkbell_agent.classify import NetworkFailure, network_failure
 from linkbell_agent.ndt7.endpoint import Endpoint
 from linkbell_agent.ndt7.upgrade import END_OF_HEAD, MAX_HEAD_BYTES, Upgrade, protocol_error
 from linkbell_agent.net import Uplink, connect, plain_name
+from linkbell_agent.slim import dataclass
 from linkbell_agent.trust import shared_tls
+from linkbell_wire import floor
 from linkbell_wire.failures import FailureCode, Operation
 from linkbell_wire.ndt7 import tcp_info
 
@@ -32,6 +33,7 @@ UPGRADE_TIMEOUT_S = 7.0
 SPLIT_SLACK_S = 0.05
 """A busy server may take this long over its answer; more, and twice the handshake, and the path is taken for split."""
 
+_SIOCOUTQNSD = 0x894B  # include/uapi/linux/sockios.h
 _TCP_NOTSENT_LOWAT = 25  # include/uapi/linux/tcp.h; not in every build of Python
 _SO_MAX_PACING_RATE = 47  # include/uapi/asm-generic/socket.h
 _TCP_CONGESTION = getattr(socket, "TCP_CONGESTION", 13)
@@ -93,6 +95,35 @@ class Connection:
             return int(struct.unpack("i", fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0])
         except (OSError, ValueError):
             return 0
+
+    def unsent_bytes(self) -> int:
+        """Return how much of what was written the kernel has not sent yet (SIOCOUTQNSD); 0 if that is unknown."""
+        try:
+            return int(struct.unpack("i", fcntl.ioctl(self._sock.fileno(), _SIOCOUTQNSD, b"\0\0\0\0"))[0])
+        except (OSError, ValueError):
+            return 0
+
+    def has_room(self, size_bytes: int, in_hand_bytes: float) -> bool:
+        """Say whether ``size_bytes`` more would be sent soon: fewer than ``in_hand_bytes`` wait, with a window open."""
+        unsent_bytes = self.unsent_bytes()
+        if unsent_bytes >= in_hand_bytes:
+            return False
+        try:
+            raw = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcp_info.ROOM_INFO_BYTES)
+            room_bytes = tcp_info.room_segments(raw) * floor.FULL_PACKET_BYTES
+        except (OSError, struct.error):
+            return False
+        return room_bytes >= min(unsent_bytes, size_bytes) + min(size_bytes, 2 * floor.FULL_PACKET_BYTES)
+
+    def fill_packets(self, *, only_full: bool) -> None:
+        """Let only full packets leave (TCP_CORK), so that packets can be counted; the rest waits for more, 0.2 s.
+
+        On the loopback interface and its like packets are huge, and are not counted: nothing waits.
+        """
+        with contextlib.suppress(OSError):
+            largest_bytes = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+            is_real = largest_bytes <= floor.LARGEST_PACKET_BYTES
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(only_full and is_real))
 
     def receive_buffer_bytes(self) -> int:
         """Return how much of what came the kernel may hold, in order or not (SO_RCVBUF); 0 if it is gone."""

@@ -3,11 +3,12 @@
 import base64
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import field, replace
 from urllib.parse import urlencode
 
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.ndt7.endpoint import Endpoint
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import FailureCode, Operation
 from linkbell_wire.ndt7 import DOWNLOAD_PATH, MAX_STREAMS, STREAMS_HEADER, SUBPROTOCOL, TEST_PARAMETER, UPLOAD_PATH
 from linkbell_wire.version import __version__
@@ -32,6 +33,10 @@ class ServerBusy(NetworkFailure):
         self.retry_after_s = retry_after_s
 
 
+def _fresh_key() -> str:
+    return base64.b64encode(os.urandom(16)).decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Upgrade:
     """One attempt: a fresh key, the request that carries it and the answer it asks for.
@@ -42,14 +47,15 @@ class Upgrade:
 
     endpoint: Endpoint
     direction: Direction
-    key: str = field(default_factory=lambda: base64.b64encode(os.urandom(16)).decode())
+    key: str = field(default_factory=_fresh_key)
     test: str = field(default_factory=lambda: os.urandom(16).hex())
     target: str | None = None
     subprotocol: str = SUBPROTOCOL
+    most_streams: int = MAX_STREAMS
 
     def another(self) -> "Upgrade":
         """Return the attempt for one more stream of the same test."""
-        return Upgrade(self.endpoint, self.direction, test=self.test)
+        return replace(self, key=_fresh_key())
 
     def request(self) -> bytes:
         """Return the whole request."""
@@ -87,7 +93,7 @@ class Upgrade:
         )
         if not agreed:
             raise protocol_error()
-        return _streams(headers.get(STREAMS_HEADER.lower()))
+        return min(_streams(headers.get(STREAMS_HEADER.lower())), self.most_streams)
 
     def _accept(self) -> str:
         digest = hashlib.sha1(self.key.encode() + _GUID, usedforsecurity=False).digest()
@@ -118,7 +124,7 @@ def _streams(value: str | None) -> int:
     """Read how many streams a test may have; one, where the server says nothing of it."""
     if value is None or not (value.isascii() and value.isdecimal() and len(value) < 3):
         return 1
-    return min(max(1, int(value)), MAX_STREAMS)
+    return max(1, int(value))
 
 
 def _retry_after(value: str | None) -> float | None:

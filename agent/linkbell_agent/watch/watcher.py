@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
 from linkbell_agent.classify import NetworkFailure
+from linkbell_agent.courtesy.sight import look_around
 from linkbell_agent.ndt7.client import Outcome
 from linkbell_agent.ndt7.endpoint import Endpoint
 from linkbell_agent.net import Uplink
@@ -40,6 +41,7 @@ class Seen(TypedDict):
     probe_bytes: int | None
     others_before_bps: float | None
     others_during_bps: float | None
+    sees_only_itself: bool | None
     limited_by: LimitedBy
 
 
@@ -120,8 +122,15 @@ class Watcher:
             probe_bytes=None if self._sampler is None else self._sampler.cost_bytes,
             others_before_bps=self._others_before_bps,
             others_during_bps=max(others, default=None),
+            sees_only_itself=self._sees_only_itself(),
             limited_by=summed_up([one.result.limited_by for one in found]),
         )
+
+    def _sees_only_itself(self) -> bool | None:
+        """Say whose traffic the port carries; unknown where there is no port to look at."""
+        if self._device is None or self._port is None or self._port.is_loopback:
+            return None
+        return look_around(self.box.root, self._device).sees_only_itself
 
     # Watching
 

@@ -170,7 +170,9 @@ def _simulate(parsed: argparse.Namespace, settings: Settings, state: "StateFolde
         asyncio.run(register.refuse_where_nobody_answers(url))
     if not here and not parsed.beside_real_schools:
         asyncio.run(register.refuse_real_schools_at(url))
-    timeline = prepare.timeline_of(wish, settings.data if here else None, kept, clock.now_us())
+    enrolled = kept is not None and kept.simulated_us is not None
+    lead_s = prepare.lead_s(spec.schools, known=enrolled)
+    timeline = prepare.timeline_of(wish, settings.data if here else None, kept, clock.now_us(), lead_s)
     state.write(Kept(spec, url, kept.simulated_us if kept else None))
     if parsed.prepare:
         wish = replace(wish, scenario=replace(wish.scenario, moments=(), background=False))
@@ -249,7 +251,10 @@ def _perform(
             )
             _introduce(prepared, shard.url, state)
             shards = split(shard, state.share_out(prepared.fleet, parsed.processes))
-            lasts_s = None if wish.lasts_s is None else wish.lasts_s / prepared.timeline.speed
+            lasts_s = None
+            if wish.lasts_s is not None:
+                lead_s = max(0.0, (prepared.timeline.real_us - clock.now_us()) / 1e6)
+                lasts_s = lead_s + wish.lasts_s / prepared.timeline.speed
             return await Conductor(clock, _show, came_to, collector).perform(
                 Performance(shards, prepared.faults, prepared.timeline, lasts_s)
             )

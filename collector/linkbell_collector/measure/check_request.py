@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from linkbell_collector.measure.handshake import Accepted, Refused, refused, shake
+from linkbell_collector.measure.handshake import Accepted, Refused, refused, shake, test_name
 from linkbell_wire import floor
+from linkbell_wire.ndt7 import STREAMS_HEADER
 
 _EXAMPLE = "Say which floor, in bits per second, as in ?floor=8000000"
 
@@ -22,7 +23,8 @@ def consider_check(headers: Mapping[str, str], query: str, most_bps: float) -> A
     verdict = shake(headers, query, floor.SUBPROTOCOL)
     if isinstance(verdict, Refused):
         return verdict
-    given = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "floor"]
+    parameters = parse_qsl(query, keep_blank_values=True)
+    given = [value for name, value in parameters if name == "floor"]
     if len(given) != 1:
         return refused(f"{_EXAMPLE}.")
     # Ten digits are more than enough; a longer number is nobody's floor.
@@ -36,4 +38,8 @@ def consider_check(headers: Mapping[str, str], query: str, most_bps: float) -> A
         return refused(
             f"This server checks floors up to {most_bps / floor.PACE_RATIO:.0f} bits per second (--max-check-rate)."
         )
-    return AcceptedCheck(verdict.headers, floor_bps=floor_bps)
+    test = test_name(parameters)
+    if isinstance(test, Refused):
+        return test
+    streams = {} if test is None else {STREAMS_HEADER: str(floor.MAX_STREAMS)}
+    return AcceptedCheck({**verdict.headers, **streams}, test=test, floor_bps=floor_bps)

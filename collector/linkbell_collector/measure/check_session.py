@@ -5,15 +5,17 @@ client leaves as soon as it is sure.
 """
 
 import asyncio
+import time
 from dataclasses import dataclass, replace
 
+from linkbell_collector.measure.check_group import CheckGroup
 from linkbell_collector.measure.kernel import NOTSENT_S, KernelSocket
 from linkbell_collector.measure.metrics import Outcome
 from linkbell_collector.measure.session import DOWNLOAD_BUFFER_BYTES, Plan, Session
 from linkbell_collector.measure.settings import Timings
 from linkbell_wire import floor
 from linkbell_wire.ndt7 import frames
-from linkbell_wire.ndt7.frames import FrameError, Opcode
+from linkbell_wire.ndt7.frames import Frame, FrameError, Opcode
 from linkbell_wire.ndt7.measurement import ConnectionInfo
 from linkbell_wire.words import Direction
 
@@ -22,8 +24,14 @@ SURPLUS = 1.1
 
 CHECK_BUFFER_BYTES = 1 << 16
 
+STREAM_BUFFER_BYTES = 1 << 14
+"""For each further connection of a check: together they are as fast as one."""
+
 LEAST_UNSENT_BYTES = 1 << 12
 """Nearly three packets: with fewer at hand the kernel would send some that are not full, and packets are counted."""
+
+SHARE_OF_STREAMS = 4
+"""While others are held up, one of several connections may have this many times its part of a check under way."""
 
 UNSENT_S = 0.02
 """So much of the pace may wait in this process, besides what waits in the kernel: reports wait behind it."""
@@ -45,6 +53,8 @@ class CheckPlan:
     direction: Direction
     timings: Timings
     floor_bps: float
+    group: CheckGroup | None = None
+    """The other connections of the same check, where the client said that there may be any."""
 
     def session_plan(self) -> Plan:
         """Return the plan of the session underneath, by the clock of checks."""
@@ -63,12 +73,41 @@ class CheckSession(Session):
     def __init__(
         self, transport: asyncio.Transport, previous: asyncio.BaseProtocol, kernel: KernelSocket, plan: CheckPlan
     ) -> None:
+        self._group = plan.group
+        self._began_s = time.monotonic()
         super().__init__(transport, previous, kernel, plan.session_plan())
         self._floor_bps = plan.floor_bps
         self._budget_bytes = floor.budget_bytes(plan.floor_bps)
+        if self._group is not None:
+            self._group.join(self)
+
+    @property
+    def kernel(self) -> KernelSocket:
+        """What the kernel knows of this connection."""
+        return self._kernel
+
+    def write_load(self, size: int) -> None:
+        """Send a message of ``size`` bytes, its header included."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        """Take the connection over."""
+        self._began_s = time.monotonic()
+        super().begin()
+
+    def _elapsed_s(self) -> float:
+        """Look at the clock itself: the loop's is as old as this turn of it, and what has arrived is not."""
+        return time.monotonic() - self._began_s
+
+    def _speaks(self) -> bool:
+        return self._group is None or self._group.is_first(self)
+
+    def _leave_group(self) -> None:
+        if self._group is not None:
+            self._group.leave(self)
 
     def _buffer_bytes(self) -> int:
-        return CHECK_BUFFER_BYTES
+        return CHECK_BUFFER_BYTES if self._group is None or self._group.joined == 0 else STREAM_BUFFER_BYTES
 
     def _report(self) -> None:
         if self._has_news():
@@ -96,15 +135,24 @@ class CheckUpload(CheckSession):
 
     def begin(self) -> None:
         """Take the connection over. The whole budget may be under way: a window is not to be what is measured."""
-        self._kernel.widen_window(self._budget_bytes)
+        share = 1 if self._group is None else max(1, self._group.joined // SHARE_OF_STREAMS)
+        self._kernel.widen_window(self._budget_bytes // share)
         super().begin()
 
     def _check_received(self) -> None:
-        if self._reader.payload_bytes > self._budget_bytes * SURPLUS:
+        payload_bytes = self._reader.payload_bytes if self._group is None else self._group.payload_bytes
+        if payload_bytes > self._budget_bytes * SURPLUS:
             raise FrameError("more than the budget of this check", frames.CLOSE_POLICY)
         super()._check_received()
 
+    def _has_news(self) -> bool:
+        return self._group is None or self._group.received()[0] > 0
+
     def _state(self) -> floor.Report:
+        if self._group is not None:
+            segments, received = self._group.received()
+            elapsed_us = round(self._elapsed_s() * 1e6)
+            return floor.Report(elapsed_us=elapsed_us, segments=segments, received_bytes=received)
         info = self._kernel.info()
         return floor.Report(
             elapsed_us=round(self._elapsed_s() * 1e6),
@@ -125,7 +173,8 @@ class CheckDownload(CheckSession):
         payload: memoryview,
     ) -> None:
         super().__init__(transport, previous, kernel, plan)
-        self._payload = payload[: floor.message_bytes(plan.floor_bps)]
+        self._payload = payload[: max(floor.message_bytes(plan.floor_bps), floor.piece_bytes(plan.floor_bps, 1))]
+        self._message_bytes = floor.message_bytes(plan.floor_bps)
         self._sent_bytes = 0
         self._paused = False
         self._starved_s = 0.0
@@ -138,14 +187,21 @@ class CheckDownload(CheckSession):
         return self._sent_bytes
 
     def begin(self) -> None:
-        """Take the connection over and start to send. Without pacing nothing is sent: it would be a flood."""
+        """Take the connection over and start to send. Without pacing nothing is sent: it would be a flood.
+
+        Where there may be more connections, the client says when all are there.
+        """
+        super().begin()
+        if self._group is None:
+            self._begin_alone()
+
+    def _begin_alone(self) -> None:
         pace_bps = floor.pace_bps(self._floor_bps)
         try:
             self._kernel.pace(pace_bps)
         except OSError:
             self._budget_bytes = 0
         self._kernel.limit_unsent(pace_bps, LEAST_UNSENT_BYTES)
-        super().begin()
         self._transport.set_write_buffer_limits(high=round(pace_bps / 8 * UNSENT_S), low=0)
         self._pump()
 
@@ -156,7 +212,17 @@ class CheckDownload(CheckSession):
     def resume_writing(self) -> None:
         """The kernel can take more."""
         self._paused = False
-        self._pump()
+        if self._group is None:
+            self._pump()
+
+    def write_load(self, size: int) -> None:
+        """Send a message of ``size`` bytes, its header included."""
+        if self._outcome is not None or self._transport.is_closing():
+            return
+        payload_bytes = max(0, size - len(frames.header(Opcode.BINARY, size)))
+        self._transport.write(frames.header(Opcode.BINARY, payload_bytes))
+        self._transport.write(self._payload[:payload_bytes])
+        self._sent_bytes += payload_bytes
 
     def _buffer_bytes(self) -> int:
         return DOWNLOAD_BUFFER_BYTES
@@ -166,16 +232,29 @@ class CheckDownload(CheckSession):
             raise FrameError("binary messages flow the other way in a download", frames.CLOSE_UNSUPPORTED_DATA)
         super()._check_received()
 
+    def _receive(self, frame: Frame) -> None:
+        super()._receive(frame)
+        is_begin = frame.opcode is Opcode.TEXT and frame.payload == floor.BEGIN
+        if is_begin and self._group is not None and self._group.is_first(self):
+            if self._group.joined > 1:
+                self._group.begin()
+            else:
+                self._leave_group()
+                self._group = None
+                self._begin_alone()
+
     def _close_received(self) -> None:
         """The client knows: what has not been sent stays unsent, and the school does not pay for it."""
         self._outcome = self._outcome or Outcome.CLIENT_CLOSED
         self._refused = True
         self.abort()
+        if self._group is not None and self._group.is_first(self):
+            self._group.end()
 
     def _pump(self) -> None:
         self._cancel("pump")
         while not (self._paused or self._outcome is not None or self._transport.is_closing()):
-            size = min(len(self._payload), self._budget_bytes - self._sent_bytes)
+            size = min(self._message_bytes, self._budget_bytes - self._sent_bytes)
             if size <= 0:
                 return
             if self._kernel_has_enough():
@@ -193,9 +272,13 @@ class CheckDownload(CheckSession):
 
     def _has_news(self) -> bool:
         """Once the budget is spent, reports would be packets by themselves, and be counted as the line's."""
+        if self._group is not None:
+            return self._group.has_begun and not self._group.is_spent
         return self._sent_bytes < self._budget_bytes
 
     def _state(self) -> floor.Report:
+        if self._group is not None:
+            return self._group.sent(round(self._elapsed_s() * 1e6), self._congestion_control)
         info = self._kernel.info()
         now_s = self._elapsed_s()
         # A busy server looks as late as it writes.

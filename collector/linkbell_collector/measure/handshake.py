@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
@@ -49,11 +49,19 @@ def consider(headers: Mapping[str, str], query: str, *, download: bool) -> Accep
     early_exit = [value for name, value in parameters if name == "early_exit"]
     if early_exit and (not download or early_exit != [EARLY_EXIT_VALUE]):
         return refused(f"early_exit is for downloads and may only be {EARLY_EXIT_VALUE}.")
+    test = test_name(parameters)
+    if isinstance(test, Refused):
+        return test
+    streams = {} if test is None else {STREAMS_HEADER: str(MAX_STREAMS)}
+    return Accepted({**verdict.headers, **streams}, EARLY_EXIT_BYTES if early_exit else None, test)
+
+
+def test_name(parameters: Iterable[tuple[str, str]]) -> str | Refused | None:
+    """Return the client's name for its test, ``None`` where it gives none."""
     test = next((value for name, value in parameters if name == TEST_PARAMETER), None)
     if test is not None and not _TEST.fullmatch(test):
         return refused(f"{TEST_PARAMETER} must be 16 to 64 hexadecimal digits.")
-    streams = {} if test is None else {STREAMS_HEADER: str(MAX_STREAMS)}
-    return Accepted({**verdict.headers, **streams}, EARLY_EXIT_BYTES if early_exit else None, test)
+    return test
 
 
 def shake(headers: Mapping[str, str], query: str, subprotocol: str) -> Accepted | Refused:

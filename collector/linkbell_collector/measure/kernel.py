@@ -1,11 +1,13 @@
 """What the measurement server asks of the kernel about one connection (Linux)."""
 
 import contextlib
+import fcntl
 import os
 import socket
 import struct
 from typing import Protocol
 
+from linkbell_wire import floor
 from linkbell_wire.ndt7 import tcp_info
 
 BBR = b"bbr"
@@ -15,6 +17,7 @@ NOTSENT_S = 0.05
 """Unsent bytes the kernel may hold per connection: so much of the line's time. What waits there delays the
 measurements behind it, and a slow line would still be busy with it when the test is over."""
 
+_SIOCOUTQNSD = 0x894B  # include/uapi/linux/sockios.h
 _TCP_NOTSENT_LOWAT = 25  # include/uapi/linux/tcp.h; Python 3.11 has the name only on some builds
 _SO_MAX_PACING_RATE = 47  # include/uapi/asm-generic/socket.h
 _TCP_CONGESTION = getattr(socket, "TCP_CONGESTION", 13)
@@ -56,6 +59,35 @@ class KernelSocket:
             return tcp_info.parse(self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcp_info.TCP_INFO_BYTES))
         except (OSError, ValueError):
             return None
+
+    def unsent_bytes(self) -> int:
+        """Return how much of what was written the kernel has not sent yet (SIOCOUTQNSD); 0 if that is unknown."""
+        try:
+            return int(struct.unpack("i", fcntl.ioctl(self._sock.fileno(), _SIOCOUTQNSD, b"\0\0\0\0"))[0])
+        except (OSError, ValueError):
+            return 0
+
+    def has_room(self, size_bytes: int, in_hand_bytes: float) -> bool:
+        """Say whether ``size_bytes`` more would be sent soon: fewer than ``in_hand_bytes`` wait, with a window open."""
+        unsent_bytes = self.unsent_bytes()
+        if unsent_bytes >= in_hand_bytes:
+            return False
+        try:
+            raw = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcp_info.ROOM_INFO_BYTES)
+            room_bytes = tcp_info.room_segments(raw) * floor.FULL_PACKET_BYTES
+        except (OSError, struct.error):
+            return False
+        return room_bytes >= min(unsent_bytes, size_bytes) + min(size_bytes, 2 * floor.FULL_PACKET_BYTES)
+
+    def fill_packets(self, *, only_full: bool) -> None:
+        """Let only full packets leave (TCP_CORK), so that packets can be counted; the rest waits for more, 0.2 s.
+
+        On the loopback interface and its like packets are huge, and are not counted: nothing waits.
+        """
+        with contextlib.suppress(OSError):
+            largest_bytes = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+            is_real = largest_bytes <= floor.LARGEST_PACKET_BYTES
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(only_full and is_real))
 
     def widen_window(self, size_bytes: int) -> None:
         """Let the peer have this much under way, whatever is missing before it.

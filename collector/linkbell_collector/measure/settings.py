@@ -19,8 +19,8 @@ LEAST_TESTS_PER_ADDRESS = 2
 """A school may have several boxes, and a whole district one address: by default never fewer than this."""
 
 CONNECTIONS_PER_TEST = 50
-"""For each test that an address may have, so many connections: a test has 8 streams or 16 requests, floor checks come
-besides, and 20 probes a second stay open for 1.2 s by satellite."""
+"""For each test that an address may have, so many connections: a test has 8 streams or 16 requests, floor checks of up
+to 24 come besides, and 20 probes a second stay open for 1.2 s by satellite."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from linkbell_collector.measure.address import subscriber
 from linkbell_collector.measure.admission import AddressBusyError, NoSlotError, RateBudget, Slots
+from linkbell_collector.measure.check_group import CheckGroup
 from linkbell_collector.measure.check_request import AcceptedCheck, consider_check
-from linkbell_collector.measure.check_session import CheckDownload, CheckPlan, CheckUpload
+from linkbell_collector.measure.check_session import CheckDownload, CheckPlan, CheckSession, CheckUpload
 from linkbell_collector.measure.group import Group, Groups
 from linkbell_collector.measure.handshake import Accepted, Refused, consider
 from linkbell_collector.measure.kernel import KernelSocket
@@ -50,6 +51,7 @@ class Web:
         self._line = line
         self._sessions: set[Session] = set()
         self._groups = Groups()
+        self._check_groups: dict[Hashable, CheckGroup] = {}
         self._stopping = False
         self._places = Places(line.slots, line.metrics, settings.places)
         self._speedtest = Speedtest(Supplies(self._places, line.metrics, line.payload, line.bbr, self._no_place))
@@ -160,26 +162,47 @@ class Web:
             return _no(checks, verdict)
         if self._stopping:
             return self._no_more(checks)
+        # With the address: nobody may join another's check by its name.
+        test = None if verdict.test is None else (request.remote, direction, verdict.floor_bps, verdict.test)
+        group = self._check_groups.get(test)
         try:
-            with self._line.check_budget.hold(floor.pace_bps(verdict.floor_bps), address=_address(request)):
-                return await self._run_check(request, direction, verdict)
+            if group is None:
+                return await self._begin_check(request, direction, verdict, test)
+            if group.joined >= floor.MAX_STREAMS or group.has_begun:
+                raise NoSlotError(1)
+            return await self._run_check(request, direction, verdict, group)
         except NoSlotError as error:
             checks.refused.labels(refusal(error)).inc()
             whose = "one address may have" if isinstance(error, AddressBusyError) else "this server's line is to carry"
             return _busy(f"As many floor checks as {whose} are under way.", error.retry_after_s)
 
+    async def _begin_check(
+        self, request: web.Request, direction: Direction, accepted: AcceptedCheck, test: Hashable | None
+    ) -> web.StreamResponse:
+        """Run a check, or the first connection of one: the others come and go with it."""
+        with self._line.check_budget.hold(floor.pace_bps(accepted.floor_bps), address=_address(request)):
+            if test is None:
+                return await self._run_check(request, direction, accepted, None)
+            group = self._check_groups[test] = CheckGroup(accepted.floor_bps)
+            try:
+                return await self._run_check(request, direction, accepted, group)
+            finally:
+                del self._check_groups[test]
+                group.end()
+
     async def _run_check(
-        self, request: web.Request, direction: Direction, accepted: AcceptedCheck
+        self, request: web.Request, direction: Direction, accepted: AcceptedCheck, group: CheckGroup | None
     ) -> web.StreamResponse:
         transport, kernel = self._take(request)
-        plan = CheckPlan(direction, self._settings.timings, accepted.floor_bps)
+        plan = CheckPlan(direction, self._settings.timings, accepted.floor_bps, group)
         previous = transport.get_protocol()
-        session: Session
+        session: CheckSession
         if direction is Direction.DOWNLOAD:
             session = CheckDownload(transport, previous, kernel, plan, self._line.payload)
         else:
             session = CheckUpload(transport, previous, kernel, plan)
-        return await self._serve(request, accepted, session, self._line.metrics.checks.of(direction))
+        is_check = group is None or group.is_first(session)  # its other connections are no checks of their own
+        return await self._serve(request, accepted, session, self._line.metrics.checks.of(direction, int(is_check)))
 
     def _take(self, request: web.Request) -> tuple[asyncio.Transport, KernelSocket]:
         transport = request.transport

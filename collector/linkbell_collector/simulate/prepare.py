@@ -138,32 +138,45 @@ def histories(
     return found
 
 
-def timeline_of(wish: Wish, data: Path | None, kept: Kept | None, now_us: int) -> Timeline:
+def lead_s(schools: int, *, known: bool) -> float:
+    """Return how long it takes until all report: registration, a collector's start, and about 100 enrolments a second.
+
+    A life that is not as fast as ours begins so much later, or the first moments of a scenario would pass unseen.
+    """
+    return 3.0 if known else 3.0 + schools / 100
+
+
+def timeline_of(wish: Wish, data: Path | None, kept: Kept | None, now_us: int, lead_s: float = 0.0) -> Timeline:
     """Return how time passes. Raises ``UsageError`` or ``RefusedError`` where that cannot be.
 
-    A folder with a clock of its own has settled it; with ``fast_clock`` a new folder gets one.
+    A folder with a clock of its own has settled it; with ``fast_clock`` a new folder gets one. A scenario that says
+    when it starts, or that is sped up, starts in ``lead_s``.
     """
     epoch = None if data is None else folder_clock.read(data)
     if epoch is not None:
-        return _of_folder(wish, epoch, now_us)
-    start_us = now_us if wish.scenario.starts is None else _starts(wish.scenario.starts, now_us)
+        return _of_folder(wish, epoch, now_us, lead_s)
+    if wish.scenario.starts is None and wish.speed == 1.0:
+        lead_s = 0.0
+    began_us = now_us + round(lead_s * 1e6)
+    start_us = began_us if wish.scenario.starts is None else _starts(wish.scenario.starts, began_us)
     if kept is not None and kept.simulated_us is not None:
-        start_us = max(start_us, kept.simulated_us)
+        start_us = max(start_us, kept.simulated_us + round(lead_s * wish.speed * 1e6))
     if not wish.fast_clock:
-        return Timeline(now_us, start_us, wish.speed)
+        return Timeline(began_us, start_us, wish.speed)
     if data is None:
         raise UsageError("--clock fast: needs the collector's own folder, --data DIR")
     if kept is not None:
         raise RefusedError("this simulation began with an ordinary clock", "begin anew: simulate --remove")
-    folder_clock.write(data, Epoch(now_us, start_us, wish.speed))
-    return Timeline(now_us, start_us, wish.speed, wire_is_simulated=True)
+    folder_clock.write(data, Epoch(began_us, start_us, wish.speed))
+    return Timeline(began_us, start_us, wish.speed, wire_is_simulated=True)
 
 
-def _of_folder(wish: Wish, epoch: Epoch, now_us: int) -> Timeline:
+def _of_folder(wish: Wish, epoch: Epoch, now_us: int, lead_s: float) -> Timeline:
     if wish.speed not in (1.0, epoch.speed):
         raise UsageError(f"--speed: the clock of this folder runs {epoch.speed:g} times as fast, from its first day on")
     began = Timeline(epoch.real_us, epoch.simulated_us, epoch.speed, wire_is_simulated=True)
-    return Timeline(now_us, began.simulated(now_us), epoch.speed, wire_is_simulated=True)
+    start_us = now_us + round(lead_s * 1e6)
+    return Timeline(start_us, began.simulated(start_us), epoch.speed, wire_is_simulated=True)
 
 
 def _starts(text: str, now_us: int) -> int:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -20,16 +19,6 @@ from linkbell_agent.courtesy.port import PortLook
 from linkbell_agent.courtesy.sight import look_around
 rates = asyncio.run(PortLook(lambda: "wan", time.monotonic, asyncio.sleep)(1.0))
 print(json.dumps([rates.download_bps, rates.upload_bps, look_around().sees_only_itself]))
-"""
-
-
-DOOR = """
-import pathlib, sys
-from linkbell_agent.clock import SystemClock
-from linkbell_agent.doorway import Doorway
-from tests.agent.test_line_tests import UNMETERED
-door = Doorway(SystemClock(), pathlib.Path(sys.argv[1]), lambda uplink: UNMETERED, lambda uplink: "wan")
-print(door(UNMETERED) is not None)
 """
 
 
@@ -89,9 +78,3 @@ def test_a_router_sees_the_pupils_and_a_box_beside_it_sees_itself() -> None:
         down_bps, up_bps, only_itself = seen_while_the_pupil_is_busy(pupil, box)
         assert only_itself
         assert max(down_bps, up_bps) < 20_000
-
-
-def test_without_a_budget_only_a_router_has_somebody_to_ask_before_a_test(tmp_path: Path) -> None:
-    with school() as (_, router, box):
-        asked = [side.run(sys.executable, "-c", DOOR, str(tmp_path)).strip() for side in (router, box)]
-    assert asked == ["True", "False"]

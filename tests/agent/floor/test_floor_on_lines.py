@@ -18,9 +18,12 @@ pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 LEAST = floor.MIN_FLOOR_BPS / 1e6
 
 
-def run(floor_mbit: float, share: float, direction: Direction) -> tuple[CheckRecord, list[Bin]]:
+def run(
+    floor_mbit: float, share: float, direction: Direction, delay_s: float = 0.02, loss: float = 0.0
+) -> tuple[CheckRecord, list[Bin]]:
     """Check a line of ``share`` times the floor; give the record, and the bins of the line that carried anything."""
-    way = steady(floor_mbit * share / PAYLOAD_SHARE, delay_s=0.02, queue_s=0.2)
+    rate_mbit = floor_mbit * share / PAYLOAD_SHARE / (1 - loss)
+    way = steady(rate_mbit, delay_s=delay_s, queue_s=max(0.2, 2 * delay_s), loss=loss)
     with linkbed(Line("floor", way, way)) as bed, bed.measurement_server() as url:
         command = [sys.executable, "-m", "linkbell_agent", "check", "--server", url, "--json"]
         began = time.monotonic()
@@ -61,3 +64,19 @@ def test_low_floors_are_told_as_well(floor_mbit: float, share: float, direction:
     assert record.bps is not None
     assert 0.8 < record.bps / 1e6 / min(floor_mbit * share, 1.15 * floor_mbit) < 1.15
     assert sum(one.served_bytes for one in bins) < 1.15 * floor.budget_bytes(floor_mbit * 1e6)
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("share", [0.85, 1.15, 2.0])
+def test_by_satellite_a_lost_packet_costs_one_connection_its_part_and_not_the_answer(
+    share: float, direction: Direction
+) -> None:
+    record, bins = run(8, share, direction, delay_s=0.29, loss=0.002)
+    assert record.passed is (share > 1)
+    assert record.bps is not None
+    assert 0.95 < record.bps / 1e6 / min(8 * share, 9.2) < 1.05
+    assert sum(one.served_bytes for one in bins) < 2e6
+    assert record.duration_s < 4
+    if share == 2.0:
+        waits_s = sorted(one.wait_s for one in bins)
+        assert waits_s[int(0.95 * len(waits_s))] < 0.02

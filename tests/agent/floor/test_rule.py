@@ -194,3 +194,20 @@ def test_a_count_never_falls_and_time_never_stands_still() -> None:
     assert curve.counts == [0, 13, 13, 20]
     assert curve.last_arrival_s == 0.3
     assert curve.at(0.25) == pytest.approx(16.5)
+
+
+def test_a_beginning_in_which_nothing_came_is_no_end_of_a_ramp() -> None:
+    decision = run(lambda at: 6.8e6 if at > 0.4 else 0.0, rtt_s=0.07)
+    assert decision.state is State.FAILED
+    assert decision.bps == pytest.approx(6.8e6, rel=0.01)
+    assert decision.start_s > 0.35
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_short_window_is_not_preferred_for_what_scatters(seed: int) -> None:
+    dice = random.Random(seed)
+    rates = [7.6e6 * (1 + dice.uniform(-0.1, 0.1)) for _ in range(1000)]
+    decision = run(lambda at: rates[int(at / 0.02)] if at > 0.58 else 0.0, rtt_s=0.58)
+    assert decision.state is State.FAILED
+    assert decision.bps == pytest.approx(7.6e6, rel=0.02)
+    assert decision.end_s - decision.start_s > 0.6

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import subprocess
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -11,10 +12,10 @@ from linkbell_collector.measure.check_request import AcceptedCheck, consider_che
 from linkbell_collector.measure.handshake import Refused
 from linkbell_collector.measure.settings import Timings
 from linkbell_wire import floor
-from linkbell_wire.ndt7 import frames
+from linkbell_wire.ndt7 import STREAMS_HEADER, TEST_PARAMETER, frames
 from linkbell_wire.ndt7.frames import Opcode
 from tests.collector.measure.conftest import Start, metrics
-from tests.collector.measure.peer import handshake, open_peer
+from tests.collector.measure.peer import Peer, handshake, open_peer
 
 QUICK = Timings(check_s=1.0, check_hard_stop_s=1.5, linger_s=0.2)
 DOWN, UP = f"{floor.DOWNLOAD_PATH}?floor=8000000", f"{floor.UPLOAD_PATH}?floor=8000000"
@@ -183,3 +184,104 @@ async def test_binary_in_a_download_ends_it(start: Start) -> None:
             assert await peer.until_closed() == frames.CLOSE_UNSUPPORTED_DATA
     seen = await metrics(server)
     assert seen['linkbell_measure_checks_total{direction="download",outcome="protocol_error"}'] == 1
+
+
+TEST = "0123456789abcdef"
+BEGIN_S = 0.1
+
+
+async def join(peer: Peer, path: str = DOWN, test: str = TEST) -> int:
+    """Ask for a connection of a check with a name. Returns the status."""
+    return (await peer.ask(shake(f"{path}&{TEST_PARAMETER}={test}"))).status
+
+
+async def test_a_check_with_a_name_is_offered_connections_and_waits_to_be_told_to_begin(start: Start) -> None:
+    server = await start(timings=QUICK)
+    async with open_peer(server.port) as peer:
+        answer = await peer.ask(shake(f"{DOWN}&{TEST_PARAMETER}={TEST}"))
+        assert answer.headers[STREAMS_HEADER.lower()] == str(floor.MAX_STREAMS)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(BEGIN_S):
+                await peer.reader.read(1)
+        peer.send(Opcode.TEXT, floor.BEGIN)
+        async with asyncio.timeout(1):
+            assert await peer.reader.read(1)
+
+
+async def test_connections_of_one_check_share_pace_budget_and_end(start: Start) -> None:
+    server = await start(timings=Timings(check_s=3.0, check_hard_stop_s=4.0))
+    async with open_peer(server.port) as first, open_peer(server.port) as second, open_peer(server.port) as third:
+        assert [await join(peer) for peer in (first, second, third)] == [101] * 3
+        first.send(Opcode.TEXT, floor.BEGIN)
+        seen = await metrics(server)
+        assert seen['linkbell_measure_checks_in_progress{direction="download"}'] == 1
+        reports = []
+
+        async def listen() -> None:
+            async for frame in first.messages():
+                if frame.opcode is Opcode.TEXT:
+                    reports.append(json.loads(frame.payload))
+                elif frame.opcode is Opcode.CLOSE:
+                    first.send(Opcode.CLOSE, frame.payload)
+
+        async with asyncio.timeout(5):
+            await asyncio.gather(listen(), second.until_closed(), third.until_closed())
+    payload = [peer.frames.payload_bytes for peer in (first, second, third)]
+    assert 0.98 * floor.budget_bytes(8e6, 3) < sum(payload) <= floor.budget_bytes(8e6, 3)
+    assert min(payload) > 0.2 * sum(payload)
+    assert 1.0e6 < reports[-2]["elapsed_us"] < 2.5e6
+    assert reports[-2]["bytes_sent"] > max(payload)
+    seen = await metrics(server)
+    assert seen['linkbell_measure_checks_total{direction="download",outcome="completed"}'] == 1
+    assert seen['linkbell_measure_checks_payload_bytes_total{direction="download"}'] == sum(payload)
+
+
+async def test_a_check_takes_so_many_connections_and_none_with_another_name(start: Start) -> None:
+    server = await start(timings=QUICK, max_check_bps=10e6)
+    async with open_peer(server.port) as first, open_peer(server.port) as other:
+        assert await join(first) == 101
+        assert await join(other, test="f" * 16) == 503  # a check of its own, for which the rate is not free
+        async with AsyncExitStack() as stack:
+            peers = [await stack.enter_async_context(open_peer(server.port)) for _ in range(floor.MAX_STREAMS)]
+            statuses = [await join(peer) for peer in peers]
+        assert statuses == [101] * (floor.MAX_STREAMS - 1) + [503]
+
+
+async def test_a_check_under_way_takes_no_more_connections(start: Start) -> None:
+    server = await start(timings=QUICK, max_check_bps=10e6)
+    async with open_peer(server.port) as first, open_peer(server.port) as second, open_peer(server.port) as late:
+        assert [await join(peer) for peer in (first, second)] == [101] * 2
+        first.send(Opcode.TEXT, floor.BEGIN)
+        await asyncio.sleep(BEGIN_S)
+        assert await join(late) == 503
+
+
+async def test_with_the_first_connection_all_end(start: Start) -> None:
+    server = await start(timings=Timings())
+    async with open_peer(server.port) as first, open_peer(server.port) as second:
+        assert [await join(peer) for peer in (first, second)] == [101] * 2
+        first.send(Opcode.CLOSE, frames.close_payload(1000))
+        async with asyncio.timeout(2):
+            await second.until_closed()
+
+
+async def test_an_uploads_connections_are_reported_on_and_bounded_together(start: Start) -> None:
+    server = await start(timings=QUICK)
+    async with open_peer(server.port) as first, open_peer(server.port) as second:
+        assert [await join(peer, UP) for peer in (first, second)] == [101] * 2
+        for peer in (first, second):
+            peer.send(Opcode.BINARY, bytes(50_000))
+        async for frame in first.messages():
+            if frame.opcode is Opcode.TEXT and json.loads(frame.payload)["received_bytes"] > 100_000:
+                break
+        for peer in (first, second):
+            peer.send(Opcode.BINARY, bytes(1_500_000))
+        async with asyncio.timeout(2):
+            codes = await asyncio.gather(first.until_closed(), second.until_closed())
+        assert frames.CLOSE_POLICY in codes
+
+
+def test_a_check_with_a_name_that_is_none_is_refused() -> None:
+    verdict = consider_check(HEADERS, f"floor=8000000&{TEST_PARAMETER}=mine", 200e6)
+    assert isinstance(verdict, Refused)
+    assert TEST_PARAMETER in verdict.reply.message

@@ -53,6 +53,17 @@ def test_a_fast_clock_is_written_once_and_is_the_collectors(tmp_path: Path) -> N
         timeline_of(replace(WISH, speed=30), tmp_path, None, NOON_US)
 
 
+def test_a_life_that_is_not_as_fast_as_ours_begins_when_all_are_there(tmp_path: Path) -> None:
+    assert prepare.lead_s(400, known=False) == 7
+    slow = timeline_of(WISH, tmp_path, None, NOON_US, 7)
+    assert slow.simulated(NOON_US) == NOON_US
+    quick = timeline_of(replace(WISH, speed=60), tmp_path, None, NOON_US, 7)
+    assert quick.simulated_us == quick.simulated(NOON_US + 7_000_000) == NOON_US + 7_000_000
+    kept = Kept(FleetSpec(), "http://x", NOON_US + DAY_US)
+    again = timeline_of(replace(WISH, speed=60), tmp_path, kept, NOON_US, 3)
+    assert again.simulated(NOON_US) == NOON_US + DAY_US
+
+
 def test_an_ordinary_folder_has_an_ordinary_clock_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
     clock = FakeClock()
     assert folder_clock.clock_of(tmp_path, clock) is clock

@@ -23,19 +23,19 @@ districts = 5
 providers = 2
 district_sizes = [12]
 [[moment]]
-at = "5m"
+at = "12m"
 lasts = "4m"
 what = "line_down"
 where = { district = 1, backup = false }
 label = "dark"
 [[moment]]
-at = "7m"
+at = "14m"
 lasts = "3m"
 what = "power_cut"
 where = { village_of = 1 }
 label = "village"
 [[moment]]
-at = "8m"
+at = "15m"
 what = "collector_restart"
 """
 
@@ -85,7 +85,7 @@ def test_fifty_schools_with_troubles_and_a_killed_collector_lose_nothing_and_sto
     folder, scenario = tmp_path / "data", tmp_path / "troubles.toml"
     scenario.write_text(SCENARIO, encoding="utf-8")
     summary = simulate(
-        "--data", folder, "--serve", "127.0.0.1:0", "--scenario", scenario, "--speed", "60", "--lasts", "15m"
+        "--data", folder, "--serve", "127.0.0.1:0", "--scenario", scenario, "--speed", "40", "--lasts", "20m"
     )
     assert summary["schools"] == 50
     assert summary["unaccounted"] == 0

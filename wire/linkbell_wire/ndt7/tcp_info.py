@@ -9,6 +9,10 @@ from dataclasses import dataclass
 TCP_INFO_BYTES = 512
 """Ask ``getsockopt(IPPROTO_TCP, TCP_INFO, TCP_INFO_BYTES)`` for this much; the kernel returns what it has."""
 
+ROOM_INFO_BYTES = 84
+"""For :func:`room_segments`."""
+
+_FLYING = struct.Struct("=4I")
 _U32 = struct.Struct("=I")
 _U64 = struct.Struct("=Q")
 
@@ -54,6 +58,12 @@ class TcpInfo:
         if not self.bytes_sent or self.bytes_retransmitted is None:
             return None
         return min(1.0, self.bytes_retransmitted / self.bytes_sent)
+
+
+def room_segments(raw: bytes) -> int:
+    """Return how many segments more may be under way, by as little of ``TCP_INFO`` as ``ROOM_INFO_BYTES``."""
+    unacked, sacked, lost, again = _FLYING.unpack_from(raw, 24)
+    return int(_U32.unpack_from(raw, 80)[0] - (unacked - sacked - lost + again))
 
 
 def parse(raw: bytes) -> TcpInfo:
