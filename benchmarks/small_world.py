@@ -34,7 +34,12 @@ FLOOR = "8M"
 SERVICE = {"PYTHONOPTIMIZE": "2", "PYTHONNODEBUGRANGES": "1", "PYTHONTZPATH": "/usr/share/zoneinfo"}
 """docs/agent.md, "As a service"."""
 
-COMPILED = "import linkbell_agent.running, linkbell_agent.probes.check, linkbell_agent.courtesy.sight"
+COMPILED = """
+import linkbell_agent.running, linkbell_agent.probes.check, linkbell_agent.courtesy.sight, linkbell_agent.courtesy.skips
+import linkbell_agent.budget.keeper, linkbell_agent.budget.ledger_file, linkbell_agent.budget.planned
+import linkbell_agent.gatekeeper
+"""
+"""What a start that is not the first finds compiled."""
 
 RCODE_NO_NAME = 3
 TYPE_IPV6 = 28
