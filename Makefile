@@ -44,7 +44,7 @@ format: $(STAMP) ## put the code in its usual form
 bench-ndt7: $(STAMP) ## speed of our ndt7 client against our server on loopback
 	@$(BIN)/python -m benchmarks.ndt7 $(ARGS)
 
-bench-ingest: $(STAMP) ## records a second that one collector makes durable
+bench-ingest: $(STAMP) ## records a second that one collector makes durable; ARGS="--database postgresql" or both
 	@$(BIN)/python -m benchmarks.ingest $(ARGS)
 
 bench-simulate: $(STAMP) ## records a second that the simulation can generate
@@ -78,7 +78,7 @@ bench-import: $(STAMP) ## a hundred thousand schools from a file
 bench-short: $(STAMP) ## a short form of each benchmark, so that none of them rots
 	@$(BIN)/python -m tools.test_needs
 	@$(BIN)/python -m benchmarks.ndt7 --short
-	@$(BIN)/python -m benchmarks.ingest --short
+	@$(BIN)/python -m benchmarks.ingest --short --database both
 	@$(BIN)/python -m benchmarks.simulate --short
 	@$(BIN)/python -m benchmarks.agent --short
 	@$(BIN)/python -m benchmarks.accuracy --short

@@ -31,7 +31,7 @@ GATEWAY, BOX, NAME_SERVER, ABROAD, CHECK, COLLECTOR = (
 COLLECTOR_NAME = "collector.example"
 NAMES = {COLLECTOR_NAME: COLLECTOR, "connectivitycheck.gstatic.com": CHECK, "example.com": ABROAD}
 FLOOR = "8M"
-SERVICE = {"PYTHONOPTIMIZE": "2", "PYTHONNODEBUGRANGES": "1"}
+SERVICE = {"PYTHONOPTIMIZE": "2", "PYTHONNODEBUGRANGES": "1", "PYTHONTZPATH": "/usr/share/zoneinfo"}
 """docs/agent.md, "As a service"."""
 
 COMPILED = "import linkbell_agent.running, linkbell_agent.probes.check, linkbell_agent.courtesy.sight"

@@ -189,6 +189,10 @@ PURE = {
     "linkbell_collector.loss",
     "linkbell_collector.profile",
     "linkbell_collector.redate",
+    "linkbell_collector.store.book",
+    "linkbell_collector.store.retention",
+    "linkbell_collector.store.rollups",
+    "linkbell_collector.store.settled",
     "linkbell_collector.resolution",
     "linkbell_collector.simulate.agent",
     "linkbell_collector.simulate.background",
@@ -228,6 +232,7 @@ CONCRETE = frozenset(
         "linkbell_agent.probes.ping.ping",
         "linkbell_agent.probes.speed.speed",
         "linkbell_agent.spool_file.SpoolFile",
+        "linkbell_collector.store.postgresql.PostgresStore",
         "linkbell_collector.store.sqlite.SqliteStore",
         "linkbell_collector.store.sqlite_connection.Database",
     }
@@ -351,6 +356,7 @@ def test_a_rule_finds_what_breaks_it_and_nothing_else(
 
 # --- what a box has to load
 
+HEAVY = {"aiohttp", "alembic", "asyncpg", "babel", "jinja2", "prometheus_client", "sqlalchemy", "uvloop"}
 HEAVY = {"aiohttp", "alembic", "babel", "jinja2", "prometheus_client", "sqlalchemy", "tzfpy", "uvloop"}
 
 LOAD_ALL = """

@@ -14,6 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BROWSER_PACKAGES = ROOT / "tests" / "browser"
 
+PLACES = ("/usr/sbin", "/sbin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)))
+"""Where programs may be besides ``PATH``: Debian keeps those of PostgreSQL in a folder for each version."""
+
 
 @dataclass(frozen=True)
 class Need:
@@ -24,12 +27,13 @@ class Need:
     purpose: str
 
     def is_there(self) -> bool:
-        return shutil.which(self.program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None
+        return shutil.which(self.program, path=os.pathsep.join([os.environ.get("PATH", ""), *PLACES])) is not None
 
 
 NEEDS = (
     Need("prometheus", "prometheus", "scraping a real collector"),
     Need("promtool", "prometheus", "checking metrics"),
+    Need("postgres", "postgresql", "the PostgreSQL store, on a server of the tests' own"),
     Need("chromium", "chromium", "looking at the pages, and M-Lab's own browser client"),
     Need("npm", "npm", "fetching M-Lab's own browser client"),
     Need("ip", "iproute2", "networks of the tests' own"),

@@ -1,7 +1,6 @@
 """When to try again: the only place that decides how long to wait after a failure."""
 
 import random
-from email.utils import parsedate_to_datetime
 
 FIRST_CEILING_S = 2.0
 LONGEST_CEILING_S = 300.0
@@ -50,6 +49,9 @@ def retry_after_s(header: str | None, now_unix_s: float) -> float | None:
     try:
         seconds = float(header)
     except ValueError:
+        # Imported late: hardly any server gives a date, and the parser of electronic mail's takes 0.3 MB.
+        from email.utils import parsedate_to_datetime
+
         try:
             seconds = parsedate_to_datetime(header).timestamp() - now_unix_s
         except (ValueError, TypeError, OverflowError):

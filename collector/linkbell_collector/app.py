@@ -6,6 +6,8 @@ import logging
 import signal
 import socket
 from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -20,15 +22,18 @@ from linkbell_collector.http.errors import error_middleware
 from linkbell_collector.http.operations import Observed, Operations, Trouble
 from linkbell_collector.http.site import Site
 from linkbell_collector.ingest.service import Ingest
+from linkbell_collector.keeping import Keeper
 from linkbell_collector.live import LiveState
 from linkbell_collector.pages.render import Pages
 from linkbell_collector.registry import Registry
 from linkbell_collector.settings import Settings
+from linkbell_collector.store import copies
+from linkbell_collector.store.copies import Copied, Tell
+from linkbell_collector.store.groups import Group, WriterLimits
 from linkbell_collector.store.sqlite import SqliteStore
 from linkbell_collector.store.sqlite_connection import DATABASE_NAME, Database
-from linkbell_collector.store.sqlite_writer import Group, WriterLimits
 from linkbell_collector.telemetry import Telemetry
-from linkbell_collector.values import bracketed
+from linkbell_collector.values import DatabaseUrl, bracketed
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024
@@ -39,10 +44,48 @@ def database_of(settings: Settings) -> Database:
     return Database(settings.data / DATABASE_NAME, settings.database_max_bytes)
 
 
-async def open_store(settings: Settings, clock: Clock) -> SqliteStore:
+if TYPE_CHECKING:
+    from linkbell_collector.store.postgresql import PostgresStore
+
+    StoreOfAnyKind = SqliteStore | PostgresStore
+
+
+async def open_store(settings: Settings, clock: Clock) -> "StoreOfAnyKind":
     """Open the store, made and migrated if need be. Raises ``RefusedError`` with what to do."""
     limits = WriterLimits(settings.max_waiting_records, settings.max_commit_records)
-    return await SqliteStore.open(database_of(settings), limits, clock)
+    if settings.database is not None:
+        # Late: most collectors run on SQLite and need not load asyncpg.
+        from linkbell_collector.store.postgresql import PostgresStore
+
+        return await PostgresStore.open(settings.database, limits, clock, settings.retention)
+    return await SqliteStore.open(database_of(settings), limits, clock, settings.retention)
+
+
+async def backup(settings: Settings, file: Path, tell: Tell, *, replace: bool) -> Copied:
+    """Copy the database into ``file``. Raises ``CollectorError``."""
+    if settings.database is None:
+        return await asyncio.to_thread(copies.backup_sqlite, database_of(settings), file, tell, replace=replace)
+    from linkbell_collector.store import postgresql_copies  # late, as above
+
+    return await postgresql_copies.backup(settings.database, file, tell, replace=replace)
+
+
+async def restore(settings: Settings, file: Path, tell: Tell, *, replace: bool) -> Copied:
+    """Put a backup in place of the database. Raises ``CollectorError``; then nothing has changed."""
+    if settings.database is None:
+        return await asyncio.to_thread(copies.restore_sqlite, file, database_of(settings), tell, replace=replace)
+    from linkbell_collector.store import postgresql_copies  # late, as above
+
+    with copies.readable(file) as source:
+        return await postgresql_copies.fill(source, settings.database, tell, replace=replace)
+
+
+async def move(settings: Settings, url: DatabaseUrl, tell: Tell, *, replace: bool) -> Copied:
+    """Copy everything from SQLite to PostgreSQL while no collector serves. Raises ``CollectorError``."""
+    from linkbell_collector.store import postgresql_copies  # late, as above
+
+    with FolderLock(settings.data), copies.readable(database_of(settings).path) as source:
+        return await postgresql_copies.fill(source, url, tell, replace=replace)
 
 
 def build(settings: Settings, *, clock: Clock | None = None) -> "Application":
@@ -90,6 +133,7 @@ class Application:
         self._stack.enter_context(FolderLock(settings.data))
         store = await open_store(settings, clock)
         self._stack.push_async_callback(store.close)
+        await store.claim()
         live = LiveState()
         keep_s = max(settings.lifetimes.reading_ttl_s, settings.speed_ttl_s)
         registry = Registry(store, live, clock, settings.defaults, keep_s)
@@ -98,10 +142,12 @@ class Application:
         self._registry = registry
         watcher = asyncio.create_task(registry.watch(), name="registry-watch")
         self._stack.push_async_callback(_cancel, watcher)
+        keeper = asyncio.create_task(Keeper(store, clock).watch(), name="keeper")
+        self._stack.push_async_callback(_cancel, keeper)
         web_application = self._web_application(store, registry, live)
         await self._listen(web_application)
 
-    def _web_application(self, store: SqliteStore, registry: Registry, live: LiveState) -> web.Application:
+    def _web_application(self, store: "StoreOfAnyKind", registry: Registry, live: LiveState) -> web.Application:
         settings, clock = self._settings, self._clock
         telemetry, trouble, pages = Telemetry(CollectorRegistry()), Trouble(clock), Pages()
 
@@ -163,7 +209,7 @@ def _calm_garbage_collector() -> None:
 
 
 def _watch_gauges(
-    telemetry: Telemetry, settings: Settings, store: SqliteStore, registry: Registry, live: LiveState
+    telemetry: Telemetry, settings: Settings, store: "StoreOfAnyKind", registry: Registry, live: LiveState
 ) -> None:
     telemetry.watch("linkbell_collector_queue_records", "Records waiting for a commit.", lambda: store.waiting)
     telemetry.watch(

@@ -74,6 +74,9 @@ def _common_options() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     group = common.add_argument_group("common options")
     group.add_argument("--data", metavar="DIR", help="folder of the database (default /var/lib/linkbell-collector)")
+    group.add_argument(
+        "--database", metavar="URL", help="PostgreSQL instead of SQLite: postgresql://user:password@host/name"
+    )
     group.add_argument("--config", metavar="FILE", type=Path, help="settings file, TOML (default: none)")
     return common
 

@@ -147,13 +147,17 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One batch, read and dated, as the store is asked to keep it. ``refused`` have readable sequence numbers."""
+    """One batch, read and dated, as the store is asked to keep it.
+
+    ``refused`` have readable sequence numbers. Days are counted in the time zone ``zone``.
+    """
 
     agent: int
     stream: UUID
     records: Sequence[DatedRecord]
     refused: Sequence[Rejection]
     report: AgentReport
+    zone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)

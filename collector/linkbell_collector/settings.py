@@ -15,6 +15,7 @@ from linkbell_collector.errors import UsageError
 from linkbell_collector.lifetimes import Lifetimes
 from linkbell_collector.profile import Profile, ProfileError, read_profile
 from linkbell_collector.resolution import Defaults
+from linkbell_collector.store.retention import Retention
 from linkbell_wire.batch import MAX_BATCH_RECORDS, MAX_BODY_BYTES
 
 ENVIRONMENT_PREFIX = "LINKBELL_COLLECTOR_"
@@ -39,6 +40,12 @@ def _listen(value: object) -> values.Listen:
 
 def _url(value: object) -> str:
     return values.websocket_url(_text(value))
+
+
+def _database(value: object) -> values.DatabaseUrl:
+    if not isinstance(value, str):
+        raise ValueError("is not text")  # never the value: it may hold a password
+    return values.database_url(value)
 
 
 def _between(low: float, high: float) -> Callable[[object], float]:
@@ -96,6 +103,15 @@ class Settings:
     """The whole table. Seconds, bits per second and bytes, as the names say; ``None`` means "not set"."""
 
     data: Path = _setting(Path("/var/lib/linkbell-collector"), _path, "folder of the database")
+    database: values.DatabaseUrl | None = _setting(
+        None, _database, "PostgreSQL database, postgresql://user:password@host/name; unset: SQLite in the data folder"
+    )
+    raw_days: float = _setting(
+        90.0, _between(1, 3650), "records are kept for so long after they were received; sums of them longer"
+    )
+    hourly_days: float = _setting(
+        730.0, _between(2, 36_500), "sums per hour are kept for so long; those per day for ever"
+    )
     listen: values.Listen = _setting(
         values.Listen("127.0.0.1", 8470), _listen, "HOST:PORT to listen on; port 0 picks a free one"
     )
@@ -147,6 +163,11 @@ class Settings:
     )
     shutdown_s: float = _setting(10.0, _between(0.1, 300), "time for open requests when asked to stop")
     log_level: str = _setting("info", _level, "debug, info, warning or error")
+
+    @property
+    def retention(self) -> Retention:
+        """How long what is kept: hours never shorter than the records they sum up."""
+        return Retention(self.raw_days, max(self.hourly_days, self.raw_days))
 
     @property
     def defaults(self) -> Defaults:

@@ -24,6 +24,34 @@ class Listen:
         return f"{bracketed(self.host)}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class DatabaseUrl:
+    """Where a PostgreSQL database is. As text it is shown without what is secret; ``secret`` is all of it."""
+
+    secret: str
+
+    def __str__(self) -> str:
+        parts = urlsplit(self.secret)
+        place = parts.netloc.rpartition("@")
+        user = place[0].partition(":")[0]
+        return f"{parts.scheme}://{user}{place[1]}{place[2]}{parts.path}"
+
+    def __repr__(self) -> str:
+        return f"DatabaseUrl({self})"
+
+
+def database_url(text: str) -> DatabaseUrl:
+    """Read the address of a PostgreSQL database. What is wrong with it is said without repeating it."""
+    try:
+        parts = urlsplit(text.strip())
+        good = parts.scheme in ("postgresql", "postgres") and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("is not an address such as postgresql://user:password@host:5432/linkbell")
+    return DatabaseUrl(text.strip())
+
+
 def bracketed(host: str) -> str:
     """Return ``host`` as it is written before a port: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ def run_json(*arguments: str | Path) -> Any:
 class ServeProcess:
     """``serve`` on ``folder``; the constructor waits until it listens."""
 
-    def __init__(self, folder: Path, listen: str = "127.0.0.1:0") -> None:
+    def __init__(self, folder: Path, listen: str = "127.0.0.1:0", flags: Sequence[str] = ()) -> None:
         self._process = subprocess.Popen(
-            [*COMMAND, "serve", "--data", str(folder), "--listen", listen],
+            [*COMMAND, "serve", "--data", str(folder), "--listen", listen, *flags],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -17,7 +17,7 @@ from linkbell_collector import app, settings
 from linkbell_collector.clock import from_us
 from linkbell_collector.domain import Token
 from linkbell_collector.secret import digest, new_id, new_token
-from linkbell_collector.store.sqlite import SqliteStore
+from linkbell_collector.store.interface import Store
 
 NOON_US = 1_772_430_000_000_000
 """2026-03-02 05:40 UTC, when the tests take place."""
@@ -199,7 +199,7 @@ class TestAgent:
 class Site:
     """A real collector on a free port, its store seen from beside it (as an operator's command sees it), a client."""
 
-    def __init__(self, application: app.Application, store: SqliteStore, session: aiohttp.ClientSession) -> None:
+    def __init__(self, application: app.Application, store: Store, session: aiohttp.ClientSession) -> None:
         self.application = application
         self.store = store
         self.session = session

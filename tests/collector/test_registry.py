@@ -21,9 +21,10 @@ from linkbell_collector.registry import SCHOOLS_AT_ONCE, Registry
 from linkbell_collector.resolution import Defaults
 from linkbell_collector.secret import digest, new_token
 from linkbell_collector.settings import Settings
+from linkbell_collector.store.groups import WriterLimits
+from linkbell_collector.store.interface import Store
 from linkbell_collector.store.sqlite import SqliteStore
 from linkbell_collector.store.sqlite_connection import DATABASE_NAME, Database
-from linkbell_collector.store.sqlite_writer import WriterLimits
 from linkbell_wire import ErrorCode
 from linkbell_wire.enrolment import EnrolRequest
 from tests.collector.support import DAY_US, NOON_US, FakeClock, Site, batch, ping, running
@@ -115,7 +116,7 @@ async def test_a_rebuild_that_failed_is_done_again_until_live_state_is_complete(
     await store.close()
 
 
-async def _deliver_as_new_agent(store: SqliteStore) -> None:
+async def _deliver_as_new_agent(store: Store) -> None:
     secret = new_token()
     token = Token("t", "s-1", None, uses=1, used=0, expires_us=NOON_US + DAY_US, created_us=NOON_US)
     await store.add_token(token, digest(secret))

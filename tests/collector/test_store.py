@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -21,13 +22,15 @@ from linkbell_collector.loss import Account
 from linkbell_collector.profile import NO_WISHES, read_profile
 from linkbell_collector.resolution import with_profile
 from linkbell_collector.store import rows, schema, sqlite_connection
+from linkbell_collector.store.groups import Group, WriterLimits
 from linkbell_collector.store.migrations import migrate
 from linkbell_collector.store.sqlite import SqliteStore
 from linkbell_collector.store.sqlite_connection import Database
 from linkbell_collector.store.sqlite_ingest import SqliteIngest
-from linkbell_collector.store.sqlite_writer import Group, SqliteWriter, WriterLimits
+from linkbell_collector.store.sqlite_writer import SqliteWriter
 from linkbell_wire import ErrorCode
-from tests.collector.support import FakeClock, ping, running
+from tests.collector.stores import dated, delivery, record
+from tests.collector.support import NOON_US, FakeClock, ping, running, speed
 
 MIGRATIONS = Path(sqlite_connection.__file__).parent / "migrations"
 
@@ -43,6 +46,7 @@ def database(tmp_path: Path) -> Database:
 @pytest.mark.parametrize("read_only", [False, True])
 def test_every_connection_has_every_pragma(database: Database, *, read_only: bool) -> None:
     expected = {
+        "auto_vacuum": 2,
         "busy_timeout": 5000,
         "journal_mode": "wal",
         "synchronous": 2,
@@ -76,11 +80,11 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_knows(database: Da
     engine.dispose()
 
 
-def test_a_database_of_the_first_schema_is_brought_up_to_date_and_keeps_its_agents(tmp_path: Path) -> None:
-    made = Database(tmp_path / "collector.sqlite3")
-    sqlite_connection.prepare(made, lambda connection: _upgrade(connection, "0001"))
-    with closing(sqlite3.connect(made.path, isolation_level=None)) as old:
-        old.execute("INSERT INTO schools (id, timezone, approved, created_us) VALUES ('s-1', 'UTC', 1, 0)")
+def old_database(path: Path) -> None:
+    """Make a database of the first schema, with an agent and its records."""
+    sqlite_connection.prepare(Database(path), lambda connection: _upgrade(connection, "0001"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        old.execute("INSERT INTO schools (id, timezone, approved, created_us) VALUES ('s-1', 'Asia/Almaty', 1, 0)")
         old.execute(
             "INSERT INTO tokens (id, hash, school, uses, used, expires_us, created_us) "
             "VALUES ('t', x'01', 's-1', 1, 1, 9, 0)"
@@ -90,13 +94,45 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date_and_keeps_its_agen
             "version, spooled, dropped, rejected, clock_offset_s, report_us) "
             "VALUES (1, 'a', 's-1', 'active', x'02', 't', 0, 9, 2, '1', 0, 5, 4, 0.0, 1)"
         )
-    sqlite_connection.prepare(made, migrate)
+        old.execute(f"INSERT INTO streams (id, agent, stream, max_seq, settled) VALUES (1, 1, '{OLD_STREAM}', 1500, 3)")
+        old.execute("INSERT INTO series (id, agent, kind, uplink, target) VALUES (1, 1, 'ping', 'main', 'isp-dns')")
+        old.execute("INSERT INTO series (id, agent, kind, uplink, target) VALUES (2, 1, 'speed', 'main', '')")
+        old.execute("INSERT INTO refusals (stream, seq, received_us, code, detail) VALUES (1, 7, 0, 'invalid', '')")
+        for seq, series, clock, values in ((0, 1, 0, ping(0)), (1500, 2, 0, speed(1500)), (9, 1, 2, ping(9))):
+            old.execute(
+                "INSERT INTO records (stream, seq, series, at_us, received_us, clock, body) "
+                "VALUES (1, ?, ?, ?, ?, ?, ?)",
+                (seq, series, NOON_US, NOON_US, clock, rows.body_of(record(values))),
+            )
+        old.execute("PRAGMA journal_mode = DELETE").fetchone()
+
+
+OLD_STREAM = UUID("00000000-0000-4000-8000-000000000001")
+
+
+async def test_a_database_of_the_first_schema_is_brought_up_to_date_and_keeps_its_agents_and_records(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    made = Database(tmp_path / "collector.sqlite3")
+    old_database(made.path)
+    store = await SqliteStore.open(made, WriterLimits(1000, 1000), clock)
+    (agent,) = (await store.directory()).agents.values()
+    assert agent.account == Account(missing=9, refused=2, dropped=5, rejected=4)
+    again = [dated(values) for values in (ping(0), ping(1), ping(9), speed(1500))]
+    done = await store.settle(delivery(agent, again, OLD_STREAM))
+    assert [found.record.seq for found in done.new] == [1]
+    await store.close()
     engine = sqlite_connection.make_engine(made)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
-        (agent,) = rows.read_directory(connection).agents.values()
     engine.dispose()
-    assert agent.account == Account(missing=9, refused=2, dropped=5, rejected=4)
+    with closing(sqlite3.connect(made.path)) as connection:
+        query = "SELECT kind, target, count, received, total FROM daily JOIN series ON series.id = series ORDER BY 1, 2"
+        assert connection.execute(query).fetchall() == [
+            ("ping", "isp-dns", 2, 18, 18 * 24_000),
+            ("speed", "download", 1, 0, 40_000_000),
+            ("speed", "upload", 1, 0, 8_000_000),
+        ]
 
 
 def test_a_school_of_which_nobody_had_said_the_time_zone_has_none_after_the_update(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from linkbell_agent.classify import NetworkFailure
@@ -15,6 +14,7 @@ from linkbell_agent.ndt7.connection import open_test
 from linkbell_agent.ndt7.endpoint import Endpoint
 from linkbell_agent.ndt7.upgrade import ServerBusy, Upgrade
 from linkbell_agent.net import Uplink
+from linkbell_agent.slim import dataclass
 from linkbell_wire import floor
 from linkbell_wire.ndt7 import TEST_PARAMETER
 from linkbell_wire.version import __version__

@@ -6,8 +6,8 @@ stands still behind every lost packet, and what stands still is no measure of a 
 
 import math
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
 
+from linkbell_agent.slim import dataclass
 from linkbell_wire import floor
 from linkbell_wire.ndt7.tcp_info import TcpInfo
 

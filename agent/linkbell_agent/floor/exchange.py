@@ -6,17 +6,18 @@ the sender, and a stop is due within a few hundredths of a second.
 
 import asyncio
 import contextlib
-import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pydantic import ValidationError
 
+from linkbell_agent import averages
 from linkbell_agent.classify import NetworkFailure, network_failure
 from linkbell_agent.floor.curve import Arrivals
 from linkbell_agent.floor.rule import Decision, FloorRule, State
 from linkbell_agent.ndt7.channel import Allowance, Channel
 from linkbell_agent.ndt7.connection import Connection, Opened
+from linkbell_agent.slim import dataclass
 from linkbell_wire import floor
 from linkbell_wire.failures import Failure, FailureCode, Operation
 from linkbell_wire.ndt7.tcp_info import TcpInfo
@@ -90,7 +91,7 @@ class SenderState:
             return False
         least_s = self.rtt_min_s or min(self.rtts_s)
         high_s = sorted(self.rtts_s)[int(0.95 * (len(self.rtts_s) - 1))]
-        latest_s = statistics.median(self.rtts_s[-LATEST_RTTS:])
+        latest_s = averages.median(self.rtts_s[-LATEST_RTTS:])
         return max(high_s, latest_s) > least_s + QUEUED * min(least_s, QUEUED_OF_S) + QUEUED_S
 
     @property
@@ -101,7 +102,7 @@ class SenderState:
     @property
     def rtt_loaded_s(self) -> float | None:
         """Median round trip."""
-        return statistics.median(self.rtts_s) if self.rtts_s else None
+        return averages.median(self.rtts_s) if self.rtts_s else None
 
 
 def total(counts: Iterable[int | None]) -> int | None:

@@ -5,10 +5,11 @@ up to speed, which takes round trips and not milliseconds, the slope of the arri
 it the answer is sure after a few hundred milliseconds, near it the check runs to its cap and takes the best estimate.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from linkbell_agent.floor.curve import STUDENT_95, Curve, Slope
+from linkbell_agent.slim import dataclass
 from linkbell_wire import floor
 
 PACKET_BYTES = 1448

@@ -3,15 +3,15 @@
 import asyncio
 import contextlib
 import os
-import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from linkbell_agent import averages
 from linkbell_agent.classify import network_failure
 from linkbell_agent.floor.curve import Arrivals, countable
 from linkbell_agent.floor.exchange import FloorExchange, Limits, total
 from linkbell_agent.floor.rule import GO_ON, Decision, FloorRule, State
 from linkbell_agent.ndt7.connection import Connection, Opened
+from linkbell_agent.slim import dataclass
 from linkbell_wire import floor
 from linkbell_wire.failures import Operation
 from linkbell_wire.ndt7 import frames
@@ -96,10 +96,10 @@ class FloorUpload(FloorExchange):
         if not infos:
             return
         counts, sender = self._counted(), self._ending.sender
-        sender.rtts_s.append(statistics.median(info.rtt_s for info in infos))
+        sender.rtts_s.append(averages.median(info.rtt_s for info in infos))
         sender.rtt_min_s = min((info.min_rtt_s for info in infos if info.min_rtt_s is not None), default=None)
         sender.retransmit_ratio = min(1.0, counts.again / counts.sent) if counts.sent else None
-        sender.rwnd_limited_s = statistics.fmean(info.rwnd_limited_s or 0.0 for info in infos)
+        sender.rwnd_limited_s = averages.mean(info.rwnd_limited_s or 0.0 for info in infos)
         self._note_starving(now_s, infos)
         delivered, before = counts.delivered, self._before
         if self._pace is not None:

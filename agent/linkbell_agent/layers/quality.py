@@ -6,8 +6,8 @@ So the farthest layer that is pinged is looked at, and of it the best target: th
 
 from collections import deque
 from collections.abc import Sequence
-from statistics import median
 
+from linkbell_agent.averages import median
 from linkbell_agent.slim import dataclass
 from linkbell_wire.records import PingRecord
 from linkbell_wire.words import Layer

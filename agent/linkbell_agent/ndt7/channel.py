@@ -3,11 +3,11 @@
 import contextlib
 import math
 import os
-from dataclasses import dataclass
 from typing import Protocol
 
 from linkbell_agent.classify import NetworkFailure, network_failure
 from linkbell_agent.ndt7.connection import Connection
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import FailureCode, Operation
 from linkbell_wire.ndt7 import frames
 from linkbell_wire.ndt7.frames import Frame, FrameError, FrameReader, Opcode

@@ -13,13 +13,13 @@ import struct
 import termios
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from linkbell_agent.classify import NetworkFailure, network_failure
 from linkbell_agent.ndt7.endpoint import Endpoint
 from linkbell_agent.ndt7.upgrade import END_OF_HEAD, MAX_HEAD_BYTES, Upgrade, protocol_error
 from linkbell_agent.net import Uplink, connect, plain_name
+from linkbell_agent.slim import dataclass
 from linkbell_agent.trust import shared_tls
 from linkbell_wire import floor
 from linkbell_wire.failures import FailureCode, Operation

@@ -5,9 +5,9 @@ upload our own kernel knows what was acknowledged; a server's claim is used wher
 """
 
 import math
-import statistics
 from collections.abc import Iterable, Sequence
 
+from linkbell_agent import averages
 from linkbell_agent.ndt7.exchange import Ending
 from linkbell_agent.ndt7.rules import Estimate
 from linkbell_agent.ndt7.stream import Claim
@@ -231,7 +231,7 @@ def _rtt_s(micro: int | None) -> float | None:
 
 
 def _median(values: Sequence[float]) -> float | None:
-    return statistics.median(values) if values else None
+    return averages.median(values) if values else None
 
 
 def _bps(count: float, elapsed_s: float) -> float:

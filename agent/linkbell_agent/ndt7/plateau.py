@@ -21,10 +21,10 @@ Numbers are measured on emulated lines: ``docs/measurement.md``.
 """
 
 import math
-import statistics
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from linkbell_agent import averages
 from linkbell_agent.ndt7.pauses import Pauses
 from linkbell_agent.ndt7.rules import Estimate, Sample
 from linkbell_agent.slim import dataclass
@@ -158,7 +158,7 @@ class Plateau:
         if self._flat < FLAT_ROUNDS:
             return
         flat = self._rounds[-FLAT_ROUNDS:]
-        self._level = statistics.median(rate for _, rate in flat)
+        self._level = averages.median(rate for _, rate in flat)
         before = len(self._rounds) - FLAT_ROUNDS - 1
         earliest_s = self._rounds[before - 1][0] if before > 0 else self._times[0]
         self._start_s = self._first_full(max(earliest_s, self._not_before_s), flat[0][0])
@@ -234,18 +234,18 @@ class Plateau:
 
 def _standard_error(rates: Sequence[float]) -> float:
     """Return the standard error of the mean, relative to it."""
-    mean = statistics.fmean(rates)
-    return statistics.stdev(rates) / mean / math.sqrt(len(rates)) if mean > 0 else 1.0
+    mean = averages.mean(rates)
+    return averages.deviation(rates) / mean / math.sqrt(len(rates)) if mean > 0 else 1.0
 
 
 def is_rising(rates: Sequence[float]) -> bool:
     """Whether the rates, of equal lengths of time in a row, rise steadily: see :data:`RISE`."""
-    mean, spread = statistics.fmean(rates), statistics.pstdev(rates)
+    mean, spread = averages.mean(rates), averages.deviation(rates, of_sample=False)
     if mean <= 0 or spread <= 0:
         return False
     steps = range(len(rates))
-    slope = statistics.linear_regression(steps, rates).slope
-    explained = min(1.0, (slope * statistics.pstdev(steps) / spread) ** 2)
+    slope = averages.slope(rates)
+    explained = min(1.0, (slope * averages.deviation(steps, of_sample=False) / spread) ** 2)
     scatter = spread * math.sqrt(1 - explained) / mean
     return slope * len(rates) / mean > RISE and explained > RISE_FIT and scatter < RISE_SCATTER
 
@@ -256,7 +256,7 @@ def begins_low(rates: Sequence[float]) -> bool:
     Then the line was not full yet: the sender paused once more, or still had to find it.
     """
     first, rest = rates[0], rates[1:]
-    mean, spread = statistics.fmean(rest), statistics.stdev(rest)
+    mean, spread = averages.mean(rest), averages.deviation(rest)
     return spread < LOW_SCATTER * mean and first < mean - max(LOW_START * mean, 3 * spread)
 
 

@@ -3,11 +3,12 @@
 import base64
 import hashlib
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from urllib.parse import urlencode
 
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.ndt7.endpoint import Endpoint
+from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import FailureCode, Operation
 from linkbell_wire.ndt7 import DOWNLOAD_PATH, MAX_STREAMS, STREAMS_HEADER, SUBPROTOCOL, TEST_PARAMETER, UPLOAD_PATH
 from linkbell_wire.version import __version__

@@ -5,10 +5,10 @@ draft-ietf-ippm-responsiveness, the parts that fit a slow line: see ``docs/measu
 """
 
 import math
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from linkbell_agent import averages
 from linkbell_agent.round_trips import summarise
 from linkbell_agent.slim import dataclass
 from linkbell_wire.words import Grade
@@ -98,7 +98,7 @@ def handshake_ends_nearby(idle: Sequence[Probe]) -> bool:
     both = [(one.tcp_s, one.http_s) for one in idle if one.tcp_s is not None and one.http_s is not None]
     if len(both) < LEAST_IDLE:
         return False
-    tcp_s, http_s = statistics.median(tcp for tcp, _ in both), statistics.median(http for _, http in both)
+    tcp_s, http_s = averages.median(tcp for tcp, _ in both), averages.median(http for _, http in both)
     return http_s > NEARBY_FACTOR * tcp_s and http_s - tcp_s > NEARBY_S
 
 
@@ -116,7 +116,7 @@ def round_trips(probes: Sequence[Probe], least: int, *, by_exchange: bool = Fals
     return RoundTrips(
         len(probes),
         loss_ratio,
-        round(statistics.median(times), 6),
+        round(averages.median(times), 6),
         summary["rtt_mean_s"],
         summary["rtt_p95_s"],
         summary["jitter_s"],
@@ -134,14 +134,14 @@ def responsiveness_rpm(probes: Sequence[Probe], smoothed_s: float | None) -> flo
     parts = [part for part in (tcp, http) if part]
     if not parts or sum(one.tcp_s is not None for one in probes) < LEAST_FOR_RESPONSIVENESS:
         return None
-    foreign = 60 / statistics.fmean(parts)
-    return round(statistics.fmean([foreign, 60 / smoothed_s]) if smoothed_s else foreign, 1)
+    foreign = 60 / averages.mean(parts)
+    return round(averages.mean([foreign, 60 / smoothed_s]) if smoothed_s else foreign, 1)
 
 
 def trimmed_mean(times_s: Sequence[float]) -> float | None:
     """Return the mean without the worst twentieth, ``None`` of nothing."""
     kept = sorted(times_s)[: math.ceil(len(times_s) * (1 - TRIM))]
-    return statistics.fmean(kept) if kept else None
+    return averages.mean(kept) if kept else None
 
 
 def grade(idle: RoundTrips, loaded: Iterable[RoundTrips]) -> Grade | None:
@@ -151,7 +151,7 @@ def grade(idle: RoundTrips, loaded: Iterable[RoundTrips]) -> Grade | None:
     increases = [max(0.0, one.mean_s - idle.median_s) for one in loaded if one.mean_s is not None]
     if not increases:
         return None
-    increase_s = statistics.fmean(increases)
+    increase_s = averages.mean(increases)
     return next((word for below_s, word in _GRADES if increase_s < below_s), Grade.F)
 
 

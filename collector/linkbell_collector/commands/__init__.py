@@ -4,7 +4,19 @@ import argparse
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from linkbell_collector.commands import agents, check_config, measure, regions, schools, serve, simulate, tokens
+from linkbell_collector.commands import (
+    agents,
+    backup,
+    check_config,
+    measure,
+    move,
+    regions,
+    restore,
+    schools,
+    serve,
+    simulate,
+    tokens,
+)
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -12,4 +24,4 @@ if TYPE_CHECKING:
 
 def modules() -> tuple[ModuleType, ...]:
     """Return the commands in the order of the help."""
-    return (serve, measure, schools, regions, tokens, agents, simulate, check_config)
+    return (serve, measure, schools, regions, tokens, agents, backup, restore, move, simulate, check_config)

@@ -6,7 +6,7 @@ from pathlib import Path
 from linkbell_collector import settings as settings_module
 from linkbell_collector.commands import common
 from linkbell_collector.profile import Wishes, as_json
-from linkbell_collector.values import Listen
+from linkbell_collector.values import DatabaseUrl, Listen
 
 _EPILOG = """\
 Examples:
@@ -45,4 +45,4 @@ def run(parsed: argparse.Namespace) -> int:
 def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {name: as_json(held) if isinstance(held, Wishes) else held for name, held in value.items()}
-    return str(value) if isinstance(value, (Path, Listen)) else value
+    return str(value) if isinstance(value, (Path, Listen, DatabaseUrl)) else value

@@ -56,7 +56,8 @@ def has_store(settings: Settings) -> bool:
     """Tell whether there is a database already."""
     from linkbell_collector.app import database_of
 
-    return database_of(settings).path.exists()
+    # Whether there is one on PostgreSQL is found out when it is opened.
+    return settings.database is not None or database_of(settings).path.exists()
 
 
 def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, make: bool = False) -> T:
@@ -68,11 +69,8 @@ def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, mak
     from linkbell_collector.app import open_store
     from linkbell_collector.clock import SystemClock
 
-    if not make and not has_store(settings):
-        raise RefusedError(
-            f"there is no collector's database in {settings.data}",
-            "check --data; a new database is made by serve, tokens create and schools add",
-        )
+    if not make:
+        require_database(settings)
 
     async def session() -> T:
         store = await open_store(settings, SystemClock())
@@ -95,6 +93,15 @@ def run(work: Coroutine[None, None, T]) -> T:
     # holds a hundred thousand schools.
     asyncio.run(keep())
     return results[0]
+
+
+def require_database(settings: Settings) -> None:
+    """Refuse to go on without a database."""
+    if not has_store(settings):
+        raise RefusedError(
+            f"there is no collector's database in {settings.data}",
+            "check --data; a new database is made by serve, tokens create and schools add",
+        )
 
 
 def checked(where: str, adapter: TypeAdapter[str], text: str, wanted: str) -> str:

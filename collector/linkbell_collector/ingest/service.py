@@ -35,7 +35,7 @@ class Ingest:
         batch = read_batch(body)
         boot = redate.see_boot(self._boots.get(agent.key), batch.head.clock, received_us)
         self._boots[agent.key] = boot
-        delivery = _delivery(agent, batch, received_us, boot.booted_us)
+        delivery = _delivery(agent, batch, received_us, boot.booted_us, self._zone(agent))
         settled = await self._sink.settle(delivery)
         if self._registry.is_shown(agent):
             self._live.report(agent, delivery.report, settled.account)
@@ -43,8 +43,12 @@ class Ingest:
                 self._live.apply(agent.school, dated)
         return Receipt(len(settled.new), settled.duplicate + batch.repeated, batch.rejected)
 
+    def _zone(self, agent: Agent) -> str:
+        school = self._registry.school(agent.school)
+        return (school.timezone if school is not None else None) or "UTC"
 
-def _delivery(agent: Agent, batch: ReadBatch, received_us: int, booted_us: int) -> Delivery:
+
+def _delivery(agent: Agent, batch: ReadBatch, received_us: int, booted_us: int, zone: str) -> Delivery:
     head = batch.head
     report = AgentReport(
         version=head.agent.version,
@@ -56,4 +60,4 @@ def _delivery(agent: Agent, batch: ReadBatch, received_us: int, booted_us: int) 
     )
     dated = list(redate.date_records(batch.records, head.clock, booted_us))
     refused = [refusal for refusal in batch.rejected if refusal.seq is not None]
-    return Delivery(agent.key, head.stream, dated, refused, report)
+    return Delivery(agent.key, head.stream, dated, refused, report, zone)

@@ -17,6 +17,8 @@ from linkbell_collector.domain import (
     Wanted,
 )
 from linkbell_collector.profile import Profile
+from linkbell_collector.store.history import HistoryWanted, SeriesSums
+from linkbell_collector.store.retention import Pruned
 from linkbell_wire.enrolment import EnrolRequest
 
 
@@ -34,11 +36,23 @@ class Sink(Protocol):
 class Store(Sink, Protocol):
     """All of it."""
 
+    async def claim(self) -> None:
+        """Become the one collector that records go through. Raises ``RefusedError`` if another one serves.
+
+        Needed before records may come; operators' commands do without.
+        """
+
     async def close(self) -> None:
         """Finish what is queued, commit, and let go of the database."""
 
     async def check_writable(self, now_us: int) -> None:
         """Write something small and durable. Raises ``CollectorError`` with the reason if that fails."""
+
+    async def prune(self, now_us: int) -> Pruned:
+        """Remove one small piece of what is kept no longer; ``more`` asks to be called again.
+
+        What was settled stays settled: a record sent again after it was removed is still a duplicate.
+        """
 
     async def directory(self) -> Directory:
         """Return all schools, agents and regions."""
@@ -48,6 +62,12 @@ class Store(Sink, Protocol):
 
     def latest(self, agents: Collection[int], wanted: Wanted) -> AsyncIterator[Sequence[LiveRecord]]:
         """Yield, in pieces, the records live state is rebuilt from, for the agents with these keys."""
+
+    async def hours(self, wanted: HistoryWanted) -> Sequence[SeriesSums]:
+        """Return the sums of the hours of a school."""
+
+    async def days(self, wanted: HistoryWanted) -> Sequence[SeriesSums]:
+        """Return the sums of the days of a school."""
 
     async def enrol(self, request: EnrolRequest, credential_hash: bytes, now_us: int) -> Enrolled:
         """Take a join token for an agent's credential, counting its use. Raises ``CollectorError`` to refuse."""

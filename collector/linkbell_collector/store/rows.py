@@ -67,6 +67,15 @@ def update_school(connection: sa.Connection, school: School) -> None:
         raise RefusedError(f"school {school.id} is not known", "list the schools with: schools list")
 
 
+def put_schools(connection: sa.Connection, schools: Sequence[School], now_us: int) -> None:
+    """Add schools, or replace what is known of them."""
+    for school in schools:
+        if find_school(connection, school.id) is None:
+            insert_school(connection, school, now_us)
+        else:
+            update_school(connection, school)
+
+
 def find_school(connection: sa.Connection, school_id: str) -> School | None:
     """Return the school with this id."""
     row = connection.execute(sa.select(schools).where(schools.c.id == school_id)).one_or_none()

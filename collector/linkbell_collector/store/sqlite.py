@@ -1,7 +1,6 @@
 """The SQLite store: one writing thread, a few reading connections, one file."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -27,16 +26,21 @@ from linkbell_collector.domain import (
     Wanted,
 )
 from linkbell_collector.profile import Profile
-from linkbell_collector.store import rows, simulated, sqlite_connection
+from linkbell_collector.store import history, rows, simulated, sqlite_connection
+from linkbell_collector.store.groups import Group, WriterLimits
+from linkbell_collector.store.history import HistoryWanted, SeriesSums
 from linkbell_collector.store.migrations import migrate
+from linkbell_collector.store.retention import Pruned, Retention
 from linkbell_collector.store.sqlite_connection import Database
 from linkbell_collector.store.sqlite_ingest import SqliteIngest
-from linkbell_collector.store.sqlite_writer import Group, SqliteWriter, WriterLimits
+from linkbell_collector.store.sqlite_prune import SqlitePrune
+from linkbell_collector.store.sqlite_writer import SqliteWriter
+from linkbell_collector.store.unreadable import Unreadable
 from linkbell_wire.enrolment import EnrolRequest
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 READERS = 4
+KEEP = Retention()
 _PIECE = 500
 """Series read at a time for live state, so that the event loop gets its turn between."""
 
@@ -54,19 +58,22 @@ _Found = tuple[str, DatedRecord | None]
 class SqliteStore:
     """See :class:`linkbell_collector.store.interface.Store`, which says what every method does."""
 
-    def __init__(self, database: Database, limits: WriterLimits, clock: Clock) -> None:
-        self._ingest = SqliteIngest()
-        self._unreadable = 0
+    def __init__(self, database: Database, limits: WriterLimits, clock: Clock, retention: Retention) -> None:
+        self._ingest = SqliteIngest(retention)
+        self._prune = SqlitePrune(retention)
+        self._unreadable = Unreadable()
         self._write_engine = sqlite_connection.make_engine(database)
         self._read_engine = sqlite_connection.make_engine(database, readers=READERS)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._writer = SqliteWriter(self._write_engine, limits, self._ingest, clock)
 
     @classmethod
-    async def open(cls, database: Database, limits: WriterLimits, clock: Clock) -> "SqliteStore":
+    async def open(
+        cls, database: Database, limits: WriterLimits, clock: Clock, retention: Retention = KEEP
+    ) -> "SqliteStore":
         """Check and migrate the database, then open it. Raises ``RefusedError`` with what to do."""
         await asyncio.to_thread(sqlite_connection.prepare, database, migrate)
-        return cls(database, limits, clock)
+        return cls(database, limits, clock, retention)
 
     @property
     def waiting(self) -> int:
@@ -76,11 +83,14 @@ class SqliteStore:
     @property
     def unreadable(self) -> int:
         """Stored records left out since the start, each time they were met, because they cannot be read."""
-        return self._unreadable
+        return self._unreadable.count
 
     def observe(self, observer: Callable[[Group], None]) -> None:
         """Have ``observer`` called after every group commit that held records."""
         self._writer.observe(observer)
+
+    async def claim(self) -> None:
+        """Nothing to do: the lock on the folder keeps a second collector away."""
 
     async def close(self) -> None:
         await self._writer.close()
@@ -105,6 +115,9 @@ class SqliteStore:
 
         await self._writer.run(beat, own=True)
 
+    async def prune(self, now_us: int) -> Pruned:
+        return await self._writer.run(lambda connection: self._prune.step(connection, now_us), own=True)
+
     async def directory(self) -> Directory:
         return await self._read(rows.read_directory)
 
@@ -118,16 +131,17 @@ class SqliteStore:
         series = await self._read(partial(rows.series_of, agents=agents, kinds=wanted.kinds))
         for start in range(0, len(series), _PIECE):
             found = await self._read(partial(_latest, series=series[start : start + _PIECE], wanted=wanted))
-            self._count_unreadable(found)
+            self._unreadable.meet(sum(dated is None for _, dated in found))
             yield [LiveRecord(school, dated) for school, dated in found if dated is not None]
 
-    async def enrol(self, request: EnrolRequest, credential_hash: bytes, now_us: int) -> Enrolled:
-        def work(connection: sa.Connection) -> Enrolled:
-            enrolled = rows.enrol(connection, request, credential_hash, now_us)
-            self._ingest.greet(enrolled.agent.key)
-            return enrolled
+    async def hours(self, wanted: HistoryWanted) -> Sequence[SeriesSums]:
+        return await self._read(partial(history.read_hours, wanted=wanted))
 
-        return await self._writer.run(work)
+    async def days(self, wanted: HistoryWanted) -> Sequence[SeriesSums]:
+        return await self._read(partial(history.read_days, wanted=wanted))
+
+    async def enrol(self, request: EnrolRequest, credential_hash: bytes, now_us: int) -> Enrolled:
+        return await self._writer.run(lambda connection: rows.enrol(connection, request, credential_hash, now_us))
 
     async def add_school(self, school: School, now_us: int) -> None:
         await self._writer.run(lambda connection: rows.insert_school(connection, school, now_us))
@@ -136,14 +150,7 @@ class SqliteStore:
         await self._writer.run(lambda connection: rows.update_school(connection, school))
 
     async def add_schools(self, schools: Sequence[School], now_us: int) -> None:
-        def work(connection: sa.Connection) -> None:
-            for school in schools:
-                if rows.find_school(connection, school.id) is None:
-                    rows.insert_school(connection, school, now_us)
-                else:
-                    rows.update_school(connection, school)
-
-        await self._writer.run(work)
+        await self._writer.run(lambda connection: rows.put_schools(connection, schools, now_us))
 
     async def revoke_simulated(self) -> int:
         return await self._writer.run(simulated.revoke)
@@ -152,8 +159,13 @@ class SqliteStore:
         records = 0
         while piece := await self._writer.run(simulated.remove_records):
             records += piece
-        schools, agents = await self._writer.run(simulated.remove_the_rest)
+        schools, agents = await self._writer.run(self._remove_the_rest)
         return Removed(schools, agents, records)
+
+    def _remove_the_rest(self, connection: sa.Connection) -> tuple[int, int]:
+        removed = simulated.remove_the_rest(connection)
+        self._ingest.forget()  # numbers of agents and streams may be given out again
+        return removed
 
     async def edit_schools(self, edits: SchoolEdits, now_us: int, progress: Callable[[int], None]) -> None:
         steps = await asyncio.to_thread(rows.school_steps, edits, now_us)
@@ -176,16 +188,6 @@ class SqliteStore:
 
     async def revoke_agent(self, agent_id: str) -> Agent:
         return await self._writer.run(lambda connection: rows.set_agent_state(connection, agent_id, AgentState.REVOKED))
-
-    def _count_unreadable(self, found: Sequence[_Found]) -> None:
-        unreadable = sum(dated is None for _, dated in found)
-        if unreadable and not self._unreadable:
-            log.error(
-                "%d stored records cannot be read and are left out, all others go on; the disk may be failing, or "
-                "another program has written to it (said once; linkbell_collector_unreadable_records counts on)",
-                unreadable,
-            )
-        self._unreadable += unreadable
 
     async def _read(self, query: Callable[[sa.Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._in_snapshot, query)

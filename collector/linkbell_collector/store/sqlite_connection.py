@@ -47,6 +47,9 @@ def open_connection(database: Database, *, read_only: bool = False) -> sqlite3.C
         database.path, timeout=database.busy_timeout_ms / 1000, isolation_level=None, check_same_thread=False
     )
     try:
+        if not read_only and connection.execute("PRAGMA page_count").fetchone() == (0,):
+            # Only in a database that is made now: in another one it changes nothing, and yet writes.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL").close()
         for pragma in _pragmas(database.busy_timeout_ms, read_only=read_only):
             connection.execute(f"PRAGMA {pragma}").close()
         if database.max_bytes is not None:

@@ -17,34 +17,18 @@ import sqlalchemy as sa
 
 from linkbell_collector.clock import Clock
 from linkbell_collector.errors import CollectorError
-from linkbell_collector.store import sqlite_connection
-from linkbell_wire import ErrorCode
+from linkbell_collector.store import groups, sqlite_connection
+from linkbell_collector.store.groups import Group, WriterLimits
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class WriterLimits:
-    """How many records may wait for a commit (more are refused), how many go into one, and how many jobs without
-    records, such as enrolments, may wait."""
-
-    max_waiting: int
-    max_group: int
-    max_jobs: int = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One finished group, for those who count: its records, how long it took, and what went wrong, if anything did."""
-
-    records: int
-    duration_s: float
-    error: CollectorError | None
-
-
 class Memory(Protocol):
     """What work inside a transaction remembers across calls; it must not outlive a rollback."""
+
+    def begin(self, connection: sa.Connection) -> None:
+        """Look whether what is remembered still holds: the transaction has begun."""
 
     def flush(self, connection: sa.Connection) -> None:
         """Write what was put off to the end of the transaction."""
@@ -98,8 +82,7 @@ class SqliteWriter:
         """
         reason = self._refusal(weight, own=own)
         if reason is not None:
-            action = "try again in a few seconds; keep everything until then"
-            raise CollectorError(ErrorCode.OVERLOADED, reason, action, retry_after_s=5)
+            raise groups.overloaded(reason)
         job = _Job(work, weight, own, self._loop.create_future())
         self._waiting += weight
         self._waiting_jobs += _counts(job)
@@ -109,11 +92,11 @@ class SqliteWriter:
 
     def _refusal(self, weight: int, *, own: bool) -> str | None:
         if self._closed:
-            return "the collector is stopping"
+            return groups.STOPPING
         if weight and self._waiting + weight > self._limits.max_waiting:
-            return "more records are waiting to be written than allowed"
+            return groups.TOO_MANY_RECORDS
         if not weight and not own and self._waiting_jobs >= self._limits.max_jobs:
-            return "more requests are waiting to be written than allowed"
+            return groups.TOO_MANY_REQUESTS
         return None
 
     async def close(self) -> None:
@@ -164,6 +147,7 @@ class SqliteWriter:
     def _in_one_transaction(self, group: Sequence[_Job]) -> BaseException | None:
         try:
             with self._engine.begin() as connection:
+                self._memory.begin(connection)
                 for job in group:
                     _do(job, connection)
                 self._memory.flush(connection)

@@ -18,11 +18,11 @@ from linkbell_collector.importing import service
 from linkbell_collector.importing.service import Options, Preview, prepare, take_over
 from linkbell_collector.profile import read_profile
 from linkbell_collector.resolution import with_profile
+from linkbell_collector.store.groups import WriterLimits
 from linkbell_collector.store.migrations import migrate
 from linkbell_collector.store.sqlite import SqliteStore
 from linkbell_collector.store.sqlite_connection import DATABASE_NAME, Database
 from linkbell_collector.store.sqlite_connection import prepare as prepare_database
-from linkbell_collector.store.sqlite_writer import WriterLimits
 from tests.collector.process import run_command, run_json
 from tests.collector.support import NOON_US, FakeClock, Site
 
