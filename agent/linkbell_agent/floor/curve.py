@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 
 from linkbell_agent.slim import dataclass
 from linkbell_wire import floor
+from linkbell_wire.ndt7.tcp_info import TcpInfo
 
 BLOCKS = 8
 """A window's slopes are compared among so many equal parts of it."""
@@ -101,6 +102,15 @@ class Curve:
         return math.sqrt(variance / BLOCKS)
 
 
+def countable(info: TcpInfo, packets: int | None) -> int | None:
+    """Return a connection's count of packets, or ``None`` if they are not of one size.
+
+    They are where a packet holds so little that the sender fills it. On the loopback interface and its like one holds
+    whatever lies ready: the first ten, which the kernel does not pace, a message or two, later ones several times that.
+    """
+    return packets if info.send_mss_bytes <= floor.LARGEST_PACKET_BYTES else None
+
+
 class Arrivals:
     """One end's count of what arrived at the receiver, in packets and in bytes in order.
 
@@ -116,7 +126,7 @@ class Arrivals:
     def add(
         self, elapsed_s: float, packets: int | None, in_order_bytes: float, could_wait_bytes: float = math.inf
     ) -> None:
-        """Add one sample; ``packets`` is ``None`` where the kernel does not count them.
+        """Add one sample; ``packets`` is ``None`` where the kernel does not count them, or :func:`countable` says so.
 
         Of packets no more are counted than what is in order and ``could_wait_bytes`` more: tiny ones stand for full
         ones otherwise.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from linkbell_agent.classify import NetworkFailure
+from linkbell_agent.floor.curve import countable
 from linkbell_agent.floor.exchange import FloorExchange, Limits, total
 from linkbell_agent.floor.rule import Decision
 from linkbell_agent.ndt7.connection import Connection, Opened
@@ -47,9 +48,9 @@ class FloorDownload(FloorExchange):
         return floor.budget_bytes(limits.floor_bps) + SURPLUS_BYTES
 
     def _counted(self) -> tuple[int | None, int | None]:
-        """Return packets and bytes in order by the latest views of the kernel, ``None`` where it does not count."""
+        """Return packets and bytes in order by the latest views of the kernel, ``None`` where they are no measure."""
         return (
-            total(None if info is None else info.data_segments_in for info in self._infos),
+            total(None if info is None else countable(info, info.data_segments_in) for info in self._infos),
             total(None if info is None else info.bytes_received for info in self._infos),
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from linkbell_agent import averages
 from linkbell_agent.classify import network_failure
-from linkbell_agent.floor.curve import Arrivals
+from linkbell_agent.floor.curve import Arrivals, countable
 from linkbell_agent.floor.exchange import FloorExchange, Limits, total
 from linkbell_agent.floor.rule import GO_ON, Decision, FloorRule, State
 from linkbell_agent.ndt7.connection import Connection, Opened
@@ -80,7 +80,7 @@ class FloorUpload(FloorExchange):
     def _counted(self) -> "_Counts":
         infos = self._infos
         return _Counts(
-            delivered=total(None if info is None else info.delivered_segments for info in infos),
+            delivered=total(None if info is None else countable(info, info.delivered_segments) for info in infos),
             acked=total(None if info is None else info.bytes_acked for info in infos) or 0,
             sent=total(None if info is None else info.bytes_sent for info in infos) or 0,
             again=total(None if info is None else info.bytes_retransmitted for info in infos) or 0,
@@ -142,7 +142,8 @@ class FloorUpload(FloorExchange):
         received = report.received_bytes - (first.received_bytes or 0)
         if segments < 0 or received < 0 or received > self._begun_bytes * CLAIM_SURPLUS + self._message_bytes:
             raise FrameError("more has arrived, the server says, than was sent")
-        self._theirs.add(report.elapsed_us / 1e6, segments, received)
+        own = self._infos[0]
+        self._theirs.add(report.elapsed_us / 1e6, segments if own is None else countable(own, segments), received)
 
     def _decide(self, *, capped: bool) -> Decision:
         """Go by the receiver's count if there is one that can be true; else by what was acknowledged."""

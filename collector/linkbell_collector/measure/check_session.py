@@ -179,6 +179,7 @@ class CheckDownload(CheckSession):
         self._paused = False
         self._starved_s = 0.0
         self._looked_s = 0.0
+        self._leaving_bytes = 1
         self._congestion_control = kernel.congestion_control()
 
     @property
@@ -202,6 +203,8 @@ class CheckDownload(CheckSession):
         except OSError:
             self._budget_bytes = 0
         self._kernel.limit_unsent(pace_bps, LEAST_UNSENT_BYTES)
+        # The kernel does not pace the first ten packets: they would leave with what one message left over.
+        self._leaving_bytes = self._kernel.fill_packets(only_full=True)
         self._transport.set_write_buffer_limits(high=round(pace_bps / 8 * UNSENT_S), low=0)
         self._pump()
 
@@ -256,6 +259,7 @@ class CheckDownload(CheckSession):
         while not (self._paused or self._outcome is not None or self._transport.is_closing()):
             size = min(self._message_bytes, self._budget_bytes - self._sent_bytes)
             if size <= 0:
+                self._kernel.fill_packets(only_full=False)
                 return
             if self._kernel_has_enough():
                 self._later("pump", UNSENT_S / 2, self._pump)
@@ -283,7 +287,7 @@ class CheckDownload(CheckSession):
         now_s = self._elapsed_s()
         # A busy server looks as late as it writes.
         is_late = now_s - self._looked_s > LATE_S + self._report_interval_s()
-        has_nothing = info is not None and info.unsent_bytes == 0
+        has_nothing = info is not None and info.unsent_bytes is not None and info.unsent_bytes < self._leaving_bytes
         if (has_nothing or is_late) and self._sent_bytes < self._budget_bytes:
             self._starved_s += now_s - self._looked_s
         self._looked_s = now_s

@@ -79,15 +79,19 @@ class KernelSocket:
             return False
         return room_bytes >= min(unsent_bytes, size_bytes) + min(size_bytes, 2 * floor.FULL_PACKET_BYTES)
 
-    def fill_packets(self, *, only_full: bool) -> None:
+    def fill_packets(self, *, only_full: bool) -> int:
         """Let only full packets leave (TCP_CORK), so that packets can be counted; the rest waits for more, 0.2 s.
 
-        On the loopback interface and its like packets are huge, and are not counted: nothing waits.
+        On the loopback interface and its like packets are huge, and are not counted: nothing waits. Return how many
+        bytes it takes for anything to leave.
         """
-        with contextlib.suppress(OSError):
-            largest_bytes = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
-            is_real = largest_bytes <= floor.LARGEST_PACKET_BYTES
-            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(only_full and is_real))
+        try:
+            full_bytes = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+            waits = only_full and full_bytes <= floor.LARGEST_PACKET_BYTES
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(waits))
+        except OSError:
+            return 1
+        return full_bytes if waits else 1
 
     def widen_window(self, size_bytes: int) -> None:
         """Let the peer have this much under way, whatever is missing before it.

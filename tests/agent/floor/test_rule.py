@@ -1,13 +1,15 @@
 """The floor check's rule on arrivals made by arithmetic: what it says, when, and how sure it is."""
 
 import random
+import struct
 from collections.abc import Callable
 
 import pytest
 
-from linkbell_agent.floor.curve import Arrivals, Curve
+from linkbell_agent.floor.curve import Arrivals, Curve, countable
 from linkbell_agent.floor.rule import PACKET_BYTES, Decision, FloorRule, State
 from linkbell_wire.floor import budget_bytes
+from linkbell_wire.ndt7.tcp_info import parse
 
 FLOOR_BPS = 8e6
 PACE_BPS = 9.2e6
@@ -184,6 +186,17 @@ def test_bundles_larger_than_any_packet_are_counted_in_bytes() -> None:
         arrivals.add(count * 0.01, count, count * 60_000)
     assert arrivals.best == (arrivals.in_order, 1.0)
     assert arrivals.total_bytes == 39 * 60_000
+
+
+@pytest.mark.parametrize(("most_bytes", "packets"), [(1448, 28), (8948, 28), (32_768, None), (65_483, None)])
+def test_packets_that_hold_whatever_lies_ready_are_not_counted(most_bytes: int, packets: int | None) -> None:
+    """Ten of one message and eighteen of five, as at a low floor on loopback: their mean is no packet's size."""
+    info = parse(struct.pack("=16xI84x", most_bytes))
+    arrivals = Arrivals()
+    for count in range(29):
+        arrivals.add(count * 0.06, countable(info, count), min(count, 10) * 1028 + max(0, count - 10) * 5140)
+    assert countable(info, 28) == packets
+    assert (arrivals.best[0] is arrivals.in_order) is (packets is None)
 
 
 def test_a_count_never_falls_and_time_never_stands_still() -> None:
