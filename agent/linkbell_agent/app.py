@@ -19,7 +19,7 @@ from linkbell_agent.clock import Clock, SystemClock
 from linkbell_agent.collector_api import HttpCollectorApi
 from linkbell_agent.configuration import ConfigurationKeeper, read_kept_configuration
 from linkbell_agent.doorway import Doorway
-from linkbell_agent.enrolment import Enrolled, check_url, enrol
+from linkbell_agent.enrolment import Door, Enrolled, check_url, enrol
 from linkbell_agent.files import StateError, prepare_folder
 from linkbell_agent.first_hop import hops_towards
 from linkbell_agent.identity import Identity, installation_id, read_identity
@@ -232,7 +232,7 @@ def _open_disk(settings: Settings, context: ProbeContext, tell: Callable[[EventR
 def _connect(settings: Settings, identity: Identity, spool: Spool, context: ProbeContext, door: Doorway) -> Connected:
     credential = identity.credential.get_secret_value()
     # A connection of its own for each: a configuration must not wait behind a long row of batches.
-    reports, configurations = HttpCollectorApi(identity.collector), HttpCollectorApi(identity.collector)
+    reports, configurations = (HttpCollectorApi(identity.collector, certificate=identity.certificate) for _ in range(2))
     sender = Sender(
         spool,
         reports,
@@ -309,13 +309,23 @@ async def run(agent: Agent) -> None:
             os.close(agent.lock)
 
 
-async def enrol_with(settings: Settings, url: str, request: EnrolRequest, *, again: bool) -> Enrolled:
-    """Enrol this box. Raises :class:`~linkbell_agent.enrolment.EnrolmentError` or ``StateError``."""
+async def enrol_with(
+    settings: Settings, url: str, request: EnrolRequest, *, again: bool, fingerprint: bytes | None = None
+) -> Enrolled:
+    """Enrol this box; ``fingerprint`` is that of the collector's certificate, where the token has it.
+
+    Raises :class:`~linkbell_agent.enrolment.EnrolmentError` or ``StateError``.
+    """
     address = check_url(url)
     prepare_folder(settings.state)
-    api = HttpCollectorApi(address)
+    # Imported late: a running agent has no use for it.
+    from linkbell_agent.vouching import vouched
+
+    certificate, is_known = (None, True) if fingerprint is None else await vouched(address, fingerprint)
+    api = HttpCollectorApi(address, certificate=certificate)
     try:
-        return await enrol(api, settings.state, address, request, again=again)
+        door = Door(address, api, None if is_known else certificate)
+        return await enrol(door, settings.state, request, again=again)
     finally:
         api.close()
 
@@ -334,6 +344,10 @@ def build_case(settings: Settings, speech: "Speech") -> "Case":
         runs = settings.state.is_dir() and is_running(settings.state)
     configuration = read_kept_configuration(settings.state)
 
+    def new_api(url: str, timeout_s: float) -> HttpCollectorApi:
+        certificate = identity.certificate if identity is not None and url == identity.collector else None
+        return HttpCollectorApi(url, timeout_s=timeout_s, certificate=certificate)
+
     def case(way: OneOfUplinks, others: Sequence[Case] = ()) -> Case:
         context = build_context(settings, way.name)
         return Case(
@@ -342,7 +356,7 @@ def build_case(settings: Settings, speech: "Speech") -> "Case":
             clock=context.clock,
             uplink=context.uplink,
             plan=build_plan(settings, configuration, identity, way.name),
-            outside=Outside(GATEWAY_PROBE, lambda url, timeout_s: HttpCollectorApi(url, timeout_s=timeout_s)),
+            outside=Outside(GATEWAY_PROBE, new_api),
             identity=identity,
             identity_problem=problem,
             agent_runs=runs,

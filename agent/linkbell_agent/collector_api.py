@@ -6,6 +6,7 @@ aiohttp would cost the agent 12 MB of the 45 MB it may use, http.client 1 MB
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -50,13 +51,22 @@ class CollectorApi(Protocol):
 
 
 class HttpCollectorApi:
-    """One kept-alive connection to one collector; requests take turns on it."""
+    """One kept-alive connection to one collector; requests take turns on it.
 
-    def __init__(self, url: str, *, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+    ``certificate`` (PEM) is the only one it may show; without it, one that the system trusts.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = REQUEST_TIMEOUT_S, certificate: str | None = None) -> None:
         self._url = parts = urlsplit(url)
         secure = parts.scheme == "https"
         port = parts.port or (443 if secure else 80)
-        self._peer = Peer(parts.hostname or "", port, SOCKET_TIMEOUT_S, shared_tls if secure else None)
+        tls = shared_tls
+        if certificate is not None:
+            # Imported late: few collectors are known by their certificate alone.
+            from linkbell_agent.pinned import only
+
+            tls = partial(only, certificate)
+        self._peer = Peer(parts.hostname or "", port, SOCKET_TIMEOUT_S, tls if secure else None)
         self._prefix = parts.path.rstrip("/")
         self._timeout_s = timeout_s
         self._turn = asyncio.Lock()

@@ -23,7 +23,7 @@ from linkbell_agent.probes.gateway import no_gateway
 from linkbell_agent.running import say, show
 from linkbell_agent.sections import Settings
 from linkbell_agent.settings import nearest, table
-from linkbell_wire import floor, quantities
+from linkbell_wire import floor, join_token, quantities
 from linkbell_wire.configuration import (
     MAX_TEST_BYTES,
     MIN_TEST_BYTES,
@@ -50,14 +50,18 @@ def enrol(arguments: argparse.Namespace) -> int:
     settings = load_settings(arguments).settings
     given: str = arguments.token
     try:
-        token = _typed_token() if given == "-" else given
+        token, fingerprint = join_token.split(_typed_token() if given == "-" else given)
         request = EnrolRequest(token=token, school=arguments.school, name=arguments.name)
     except ValidationError as error:
         return _wrong(_first_problem(error, "--"))
+    except ValueError as error:
+        return _wrong(f"--token: {error}.")
     if _is_readable_by_others(arguments.url):
         say("warning: over http:// everybody on the way can read the credential; https:// is safe", 0)
     try:
-        done = asyncio.run(app.enrol_with(settings, arguments.url, request, again=arguments.again))
+        done = asyncio.run(
+            app.enrol_with(settings, arguments.url, request, again=arguments.again, fingerprint=fingerprint)
+        )
     except EnrolmentError as error:
         return say(str(error), EXIT_FAILURE)
     identity = done.identity

@@ -45,11 +45,21 @@ def check_url(url: str) -> str:
     return url.rstrip("/")
 
 
-async def enrol(api: CollectorApi, state: Path, url: str, request: EnrolRequest, *, again: bool) -> Enrolled:
+@dataclass(frozen=True, slots=True)
+class Door:
+    """The collector's: its address, how to talk to it, and its certificate (PEM) if only the token vouches for it."""
+
+    url: str
+    api: CollectorApi
+    certificate: str | None = None
+
+
+async def enrol(door: Door, state: Path, request: EnrolRequest, *, again: bool) -> Enrolled:
     """Exchange the token and keep the identity in ``state``. ``again`` replaces an identity that is there.
 
     Raises :class:`EnrolmentError`, or :class:`~linkbell_agent.files.StateError`.
     """
+    url = door.url
     present = None if again else read_identity(state)
     if present is not None:
         if present.collector == url:
@@ -59,25 +69,29 @@ async def enrol(api: CollectorApi, state: Path, url: str, request: EnrolRequest,
         )
     asked = request.model_copy(update={"installation": installation_id(state), "version": __version__})
     try:
-        reply = await api.request("POST", ENROL_PATH, {}, asked.model_dump_json(exclude_none=True).encode())
+        reply = await door.api.request("POST", ENROL_PATH, {}, asked.model_dump_json(exclude_none=True).encode())
     except NetworkFailure as failure:
-        raise EnrolmentError(_unreachable(url, failure)) from failure
+        raise unreachable(url, failure) from failure
     answer = _read(url, reply)
     identity = Identity(
         collector=url,
         agent=answer.agent,
         school=answer.school or request.school,
         credential=SecretStr(answer.credential),
+        certificate=door.certificate,
     )
     write_identity(state, identity)
     return Enrolled(identity, answer.status)
 
 
-def _unreachable(url: str, failure: NetworkFailure) -> str:
+def unreachable(url: str, failure: NetworkFailure) -> EnrolmentError:
+    """Return what to tell the technician of a collector that cannot be reached."""
     said = f"the collector at {url} cannot be reached ({failure.failure.operation}: {failure.failure.code})"
     if failure.failure.code in CLOCK_CODES:
-        return f"{said}: {next_step(failure.failure)}. The token is not used up: try again then."
-    return f"{said}. Check the address, and that this box has a working line. The token is not used up: try again."
+        return EnrolmentError(f"{said}: {next_step(failure.failure)}. The token is not used up: try again then.")
+    return EnrolmentError(
+        f"{said}. Check the address, and that this box has a working line. The token is not used up: try again."
+    )
 
 
 def _read(url: str, reply: HttpReply) -> EnrolReply:

@@ -54,6 +54,11 @@ class Connection:
             self._let_go()
         return head, body
 
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """The certificate (DER) that the peer has shown, trusted or not; ``None`` without TLS."""
+        return self._sock.getpeercert(binary_form=True) if isinstance(self._sock, ssl.SSLSocket) else None
+
     def open(self) -> None:
         """Connect, if there is no connection. Raises as :meth:`exchange` does."""
         if self._incoming is None:

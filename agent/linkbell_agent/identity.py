@@ -14,7 +14,10 @@ INSTALLATION_FILE = "installation"
 
 
 class Identity(BaseModel):
-    """The collector's address and the credential it gave. The credential never shows in a repr or a log."""
+    """The collector's address and the credential it gave. The credential never shows in a repr or a log.
+
+    ``certificate`` (PEM) is the collector's own, where the join token vouched for it and nobody else does.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
@@ -22,6 +25,7 @@ class Identity(BaseModel):
     agent: fields.Name
     school: fields.Name | None
     credential: SecretStr
+    certificate: str | None = None
 
     @field_serializer("credential", when_used="json")
     def _reveal(self, credential: SecretStr) -> str:

@@ -88,6 +88,7 @@ def test_measuring_commands_say_how_to_read_their_answer_and_fit_a_terminal(
         (["probe", "--host", "127.0.0.1", "--count", "0"], "1 to 100"),
         (["probe", "--host", "127.0.0.1", "--port", "70000"], "port"),
         (["enrol", "http://127.0.0.1:1", "--token", "short"], "token"),
+        (["enrol", "https://127.0.0.1:1", "--token", "lbj_0123456789abcdef.AAAA"], "copy the token again"),
         (["config", "check", "--config", "/no/such/file.toml"], "no such file"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from linkbell_agent.classify import NetworkFailure
 from linkbell_agent.collector_api import HttpReply
 from linkbell_agent.configuration import ConfigurationKeeper, Outcome, read_kept_configuration
-from linkbell_agent.enrolment import EnrolmentError, check_url, enrol
+from linkbell_agent.enrolment import Door, EnrolmentError, check_url, enrol
 from linkbell_agent.files import StateError
 from linkbell_agent.identity import IDENTITY_FILE, read_identity
 from linkbell_wire.enrolment import EnrolRequest, EnrolStatus
@@ -24,7 +24,7 @@ TAKEN = reply(201, {"agent": "a-1", "credential": "lbc_0123456789abcdef", "statu
 
 
 async def test_the_identity_is_kept_for_the_agent_alone(tmp_path: Path) -> None:
-    done = await enrol(ToldCollector(TAKEN), tmp_path, URL, REQUEST, again=False)
+    done = await enrol(Door(URL, ToldCollector(TAKEN)), tmp_path, REQUEST, again=False)
     assert done.status is EnrolStatus.ACTIVE
     assert read_identity(tmp_path) == done.identity
     assert stat.S_IMODE((tmp_path / IDENTITY_FILE).stat().st_mode) == 0o600
@@ -32,16 +32,16 @@ async def test_the_identity_is_kept_for_the_agent_alone(tmp_path: Path) -> None:
 
 
 async def test_repeating_says_so_and_asks_nobody(tmp_path: Path) -> None:
-    await enrol(ToldCollector(TAKEN), tmp_path, URL, REQUEST, again=False)
-    again = await enrol(ToldCollector(), tmp_path, URL, REQUEST, again=False)
+    await enrol(Door(URL, ToldCollector(TAKEN)), tmp_path, REQUEST, again=False)
+    again = await enrol(Door(URL, ToldCollector()), tmp_path, REQUEST, again=False)
     assert again.already
 
 
 async def test_another_collector_needs_a_word(tmp_path: Path) -> None:
-    await enrol(ToldCollector(TAKEN), tmp_path, URL, REQUEST, again=False)
+    await enrol(Door(URL, ToldCollector(TAKEN)), tmp_path, REQUEST, again=False)
     with pytest.raises(EnrolmentError, match="add --again"):
-        await enrol(ToldCollector(), tmp_path, "http://other.example", REQUEST, again=False)
-    moved = await enrol(ToldCollector(TAKEN), tmp_path, "http://other.example", REQUEST, again=True)
+        await enrol(Door("http://other.example", ToldCollector()), tmp_path, REQUEST, again=False)
+    moved = await enrol(Door("http://other.example", ToldCollector(TAKEN)), tmp_path, REQUEST, again=True)
     assert moved.identity.collector == "http://other.example"
 
 
@@ -49,8 +49,8 @@ async def test_a_lost_reply_is_asked_for_again_as_the_same_installation(tmp_path
     lost = NetworkFailure(Operation.HTTP_REQUEST, FailureCode.TIMEOUT)
     collector = ToldCollector(lost, TAKEN)
     with pytest.raises(EnrolmentError, match="cannot be reached"):
-        await enrol(collector, tmp_path, URL, REQUEST, again=False)
-    await enrol(collector, tmp_path, URL, REQUEST, again=False)
+        await enrol(Door(URL, collector), tmp_path, REQUEST, again=False)
+    await enrol(Door(URL, collector), tmp_path, REQUEST, again=False)
     first, second = (body["installation"] for *_, body in collector.requests)
     assert first == second
 
@@ -71,7 +71,7 @@ async def test_a_refusal_is_passed_on_in_words_and_nothing_is_kept(
     tmp_path: Path, answer: HttpReply, words: str
 ) -> None:
     with pytest.raises(EnrolmentError) as caught:
-        await enrol(ToldCollector(answer), tmp_path, URL, REQUEST, again=False)
+        await enrol(Door(URL, ToldCollector(answer)), tmp_path, REQUEST, again=False)
     assert words in str(caught.value)
     assert TOKEN not in str(caught.value)
     assert read_identity(tmp_path) is None

@@ -1,7 +1,10 @@
 """``tokens``: make, list and revoke join tokens."""
 
 import argparse
+import hashlib
+import ssl
 import sys
+from pathlib import Path
 
 from pydantic import TypeAdapter
 
@@ -12,8 +15,10 @@ from linkbell_collector.domain import Token
 from linkbell_collector.errors import UsageError
 from linkbell_collector.secret import digest, new_id, new_token
 from linkbell_collector.store.interface import Store
+from linkbell_wire import join_token
 from linkbell_wire.fields import Name, Text
 
+_BEGIN, _END = ssl.PEM_HEADER, ssl.PEM_FOOTER
 MAX_USES = 1_000_000
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 _TEXT: TypeAdapter[str] = TypeAdapter(Text)
@@ -22,12 +27,15 @@ Examples:
   linkbell-collector tokens create --school s-100                       one box, within 7 days
   linkbell-collector tokens create --school s-100 --uses 3 --json
   linkbell-collector tokens create --region Almaty --uses 200 --expires 2026-09-01
+  linkbell-collector tokens create --school s-100 --certificate /etc/ssl/collector.pem
   linkbell-collector tokens list
   linkbell-collector tokens revoke token-0123456789ab
 
 A token is shown once; only its hash is kept. One of a school makes agents of that school, active at once; the school
 is made if it is not known. One of a region makes agents of any school of that region, and unknown schools wait for
 approval (agents list, agents approve).
+With --certificate the token carries the fingerprint of the certificate that agents are to see: a box then enrols with
+this collector and no other, and a certificate that no authority vouches for will do.
 """
 
 
@@ -43,6 +51,9 @@ def add_to(subparsers: common.Subparsers, parent: argparse.ArgumentParser) -> No
     create.add_argument(
         "--expires", default="7d", metavar="WHEN", help="after 90m, 24h, 7d, 2w, or on a date (default 7d)"
     )
+    create.add_argument(
+        "--certificate", metavar="FILE", type=Path, help="TLS certificate (PEM) of this collector or its proxy"
+    )
     common.add_json(create)
     create.set_defaults(run=run_create)
     listing = common.add_command(actions, "list", "list join tokens, without their secrets", _EPILOG, [parent])
@@ -57,6 +68,7 @@ def run_create(parsed: argparse.Namespace) -> int:
     """Make a token and print it."""
     token = _token(parsed, SystemClock())
     secret = new_token()
+    shown = join_token.join(secret, None if parsed.certificate is None else _fingerprint(parsed.certificate))
 
     async def work(store: Store) -> bool:
         return await store.add_token(token, digest(secret))
@@ -65,9 +77,9 @@ def run_create(parsed: argparse.Namespace) -> int:
     if created:
         print(f"school {token.school} was not known and is made now", file=sys.stderr)
     if parsed.json:
-        common.print_json({"token": secret, **_row(token)})
+        common.print_json({"token": shown, **_row(token)})
     else:
-        print(secret)
+        print(shown)
         print(
             f"{token.id}: for {_scope(token)}, {token.uses} use(s), until {common.iso(token.expires_us)}",
             file=sys.stderr,
@@ -124,6 +136,24 @@ def _token(parsed: argparse.Namespace, clock: Clock) -> Token:
         expires_us=expires_us,
         created_us=now_us,
     )
+
+
+def _fingerprint(file: Path) -> bytes:
+    """Return the SHA-256 of the first certificate in ``file``, which is the server's own."""
+    try:
+        text = file.read_text(encoding="ascii")
+    except OSError as error:
+        raise UsageError(f"--certificate: {file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--certificate: {file} is not PEM, which is text") from error
+    _, found, rest = text.partition(_BEGIN)
+    body, ends, _ = rest.partition(_END)
+    try:
+        if not (found and ends):
+            raise ValueError
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(_BEGIN + body + _END)).digest()
+    except ValueError as error:
+        raise UsageError(f"--certificate: {file} holds no certificate (-----BEGIN CERTIFICATE-----)") from error
 
 
 def _row(token: Token) -> dict[str, object]:
