@@ -321,9 +321,13 @@ async def enrol_with(
     # Imported late: a running agent has no use for it.
     from linkbell_agent.vouching import vouched
 
-    certificate, is_known = (None, True) if fingerprint is None else await vouched(address, fingerprint)
-    api = HttpCollectorApi(address, certificate=certificate)
+    api = HttpCollectorApi(address)
     try:
+        if fingerprint is None:
+            return await enrol(Door(address, api), settings.state, request, again=again)
+        certificate, is_known = await vouched(address, fingerprint, api)
+        api.close()
+        api = HttpCollectorApi(address, certificate=certificate)
         door = Door(address, api, None if is_known else certificate)
         return await enrol(door, settings.state, request, again=again)
     finally:

@@ -16,7 +16,7 @@ from linkbell_agent.life import Life
 from linkbell_agent.line_tests import OpenDoor
 from linkbell_agent.link import CollectorLink, report
 from linkbell_agent.measuring import ACCOUNT_DELAY_S, Line, Measuring, Probes, Shared
-from linkbell_agent.memory import give_back
+from linkbell_agent.memory import give_back, let_go_of_code
 from linkbell_agent.past_boots import Event
 from linkbell_agent.probes.base import ProbeContext
 from linkbell_agent.retry import Backoff
@@ -35,6 +35,9 @@ CONFIGURATION_LEAST_S = 5.0
 """The collector is not asked for its configuration more often, whatever it names."""
 
 FLUSH_INTERVAL_S = 10.0
+CODE_INTERVAL_S = 3600.0
+"""How often code that ran once is let go of: after the start, and after what is done a few times a day."""
+
 FAULT_WAIT_S = 60.0
 LAST_SEND_S = 1.5
 STOP_LIMIT_S = 4.0
@@ -186,9 +189,13 @@ class Runner:
         return None if state is None else state.value
 
     async def _flush_for_ever(self) -> None:
+        code_due_s = self._context.clock.monotonic() + FLUSH_INTERVAL_S
         while True:
             await asyncio.sleep(FLUSH_INTERVAL_S)
             give_back()
+            if self._context.clock.monotonic() >= code_due_s:
+                let_go_of_code()
+                code_due_s = self._context.clock.monotonic() + CODE_INTERVAL_S
             await self._spool.flush_if_due()
             self._tell(await self._life.tick())
 

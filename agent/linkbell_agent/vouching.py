@@ -3,15 +3,15 @@
 import asyncio
 
 from linkbell_agent.classify import NetworkFailure
-from linkbell_agent.collector_api import HttpCollectorApi
+from linkbell_agent.collector_api import CollectorApi
 from linkbell_agent.enrolment import EnrolmentError, unreachable
 from linkbell_agent.pinned import OtherCertificateError, certificate_of
 
 
-async def vouched(url: str, fingerprint: bytes) -> tuple[str, bool]:
+async def vouched(url: str, fingerprint: bytes, system: CollectorApi) -> tuple[str, bool]:
     """Return the collector's certificate (PEM), and whether the system trusts it as well.
 
-    If it does, the certificate may be renewed without the agent. Raises
+    ``system`` connects to ``url`` if it does. Then the certificate may be renewed without the agent. Raises
     :class:`~linkbell_agent.enrolment.EnrolmentError`.
     """
     if not url.startswith("https://"):
@@ -25,15 +25,12 @@ async def vouched(url: str, fingerprint: bytes) -> tuple[str, bool]:
             f"{url} shows another certificate than the token names, so the token was not sent. Somebody may stand in "
             "between, such as a filter of the school or the provider; or the certificate is new: ask for a new token."
         ) from error
-    return certificate, await _is_known(url)
+    return certificate, await _is_known(system)
 
 
-async def _is_known(url: str) -> bool:
-    api = HttpCollectorApi(url)
+async def _is_known(system: CollectorApi) -> bool:
     try:
-        await api.ready()
+        await system.ready()
     except NetworkFailure:
         return False
-    finally:
-        api.close()
     return True

@@ -1,5 +1,6 @@
-"""Threads of an agent share one heap."""
+"""What keeps a long-running agent small: one heap for all threads, and nothing kept that a start alone needs."""
 
+import json
 import subprocess
 import sys
 
@@ -48,3 +49,30 @@ print(any(isinstance(one, Node) for one in gc.get_objects()), gc.get_freeze_coun
 def test_what_the_start_made_is_looked_through_once_and_never_again() -> None:
     done = subprocess.run([sys.executable, "-c", SETTLED], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.split() == ["False", "True", "True"]
+
+
+LET_GO = """
+import json, ssl, sqlite3
+from linkbell_agent.memory import let_go_of_code
+import linkbell_agent.running
+def resident(kind):
+    total, counts = 0, False
+    for line in open("/proc/self/smaps"):
+        words = line.split()
+        if "-" in words[0]:
+            counts = words[1].startswith(kind) and len(words) > 5 and words[5].startswith("/")
+        elif counts and words[0] == "Rss:":
+            total += int(words[1])
+    return total
+before = resident("r-x")
+let_go_of_code()
+after = resident("r-x")
+print(json.dumps([before, after, sqlite3.connect(":memory:").execute("SELECT 6 * 7").fetchone()[0]]))
+"""
+
+
+def test_code_that_is_not_run_any_more_is_let_go_of_and_comes_back_when_it_is() -> None:
+    done = subprocess.run([sys.executable, "-c", LET_GO], capture_output=True, text=True, check=True, timeout=30)
+    before_kb, after_kb, answer = json.loads(done.stdout)
+    assert after_kb < before_kb - 2000
+    assert answer == 42
