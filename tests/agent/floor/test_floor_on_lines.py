@@ -62,7 +62,8 @@ def test_low_floors_are_told_as_well(floor_mbit: float, share: float, direction:
     record, bins = run(floor_mbit, share, direction)
     assert record.passed is (share > 1)
     assert record.bps is not None
-    assert 0.95 < record.bps / 1e6 / min(floor_mbit * share, 1.15 * floor_mbit) < 1.15
+    # Half of the lowest floor is four packets a second, and one more or less of fifty is 2 %.
+    assert 0.93 < record.bps / 1e6 / min(floor_mbit * share, 1.15 * floor_mbit) < 1.15
     assert sum(one.served_bytes for one in bins) < 1.15 * floor.budget_bytes(floor_mbit * 1e6)
 
 
