@@ -46,7 +46,7 @@ def read(folder: Path) -> Epoch | None:
     try:
         document = json.loads((folder / FILE_NAME).read_bytes())
         return Epoch(int(document["real_us"]), int(document["simulated_us"]), float(document["speed"]))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RefusedError(

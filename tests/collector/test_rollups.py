@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from linkbell_collector.domain import Agent, DatedRecord, School, TimeQuality
 from linkbell_collector.store import rollups
-from linkbell_collector.store.history import HistoryWanted
 from linkbell_collector.store.interface import Store
-from linkbell_collector.store.rollups import Sums
+from linkbell_collector.store.rollups import HistoryWanted, Sums
 from tests.collector.stores import Place, dated, delivery, new_agent, record
 from tests.collector.support import (
     DAY_US,

@@ -1,38 +1,10 @@
 """Sums read for charts: one school's hours or days, on any database."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import sqlalchemy as sa
 
 from linkbell_collector.store import rollups
-from linkbell_collector.store.rollups import Sums
+from linkbell_collector.store.rollups import HistoryWanted, SeriesSums, Sums
 from linkbell_collector.store.schema import agents, daily, hourly, series
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryWanted:
-    """Which sums: of a school, of these kinds of record, from ``first`` on and before ``end``.
-
-    In microseconds since 1970 for hours; in days since 1970-01-01, of the school's own, for days.
-    """
-
-    school: str
-    kinds: Sequence[str]
-    first: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesSums:
-    """The sums of one series in one hour or day (``at``: as in :class:`HistoryWanted`)."""
-
-    agent: str
-    kind: str
-    uplink: str
-    target: str
-    at: int
-    sums: Sums
 
 
 def read_hours(connection: sa.Connection, wanted: HistoryWanted) -> list[SeriesSums]:

@@ -17,8 +17,8 @@ from linkbell_collector.domain import (
     Wanted,
 )
 from linkbell_collector.profile import Profile
-from linkbell_collector.store.history import HistoryWanted, SeriesSums
 from linkbell_collector.store.retention import Pruned
+from linkbell_collector.store.rollups import HistoryWanted, SeriesSums
 from linkbell_wire.enrolment import EnrolRequest
 
 

@@ -30,11 +30,11 @@ from linkbell_collector.profile import Profile
 from linkbell_collector.store import groups, history, postgresql_connection, rows, simulated
 from linkbell_collector.store import postgresql_partitions as partitions
 from linkbell_collector.store.groups import Group, WriterLimits
-from linkbell_collector.store.history import HistoryWanted, SeriesSums
 from linkbell_collector.store.migrations import migrate
 from linkbell_collector.store.postgresql_ingest import PostgresIngest
 from linkbell_collector.store.postgresql_writer import PostgresWriter
 from linkbell_collector.store.retention import DAY_US, Pruned, Retention
+from linkbell_collector.store.rollups import HistoryWanted, SeriesSums
 from linkbell_collector.store.unreadable import Unreadable
 from linkbell_collector.values import DatabaseUrl
 from linkbell_wire.enrolment import EnrolRequest

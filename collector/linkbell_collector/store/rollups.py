@@ -17,7 +17,7 @@ The value is the round trip of a ping, the duration of a look-up or fetch (micro
 (series of target ``download`` and ``upload``) or of a check (bits per second).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -223,3 +223,28 @@ def _zone(name: str) -> ZoneInfo | Any:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         return UTC  # a zone this machine does not know: the days are then those of UTC
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryWanted:
+    """Which sums: of a school, of these kinds of record, from ``first`` on and before ``end``.
+
+    In microseconds since 1970 for hours; in days since 1970-01-01, of the school's own, for days.
+    """
+
+    school: str
+    kinds: Sequence[str]
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSums:
+    """The sums of one series in one hour or day (``at``: as in :class:`HistoryWanted`)."""
+
+    agent: str
+    kind: str
+    uplink: str
+    target: str
+    at: int
+    sums: Sums

@@ -28,9 +28,9 @@ from linkbell_collector.domain import (
 from linkbell_collector.profile import Profile
 from linkbell_collector.store import history, rows, simulated, sqlite_connection
 from linkbell_collector.store.groups import Group, WriterLimits
-from linkbell_collector.store.history import HistoryWanted, SeriesSums
 from linkbell_collector.store.migrations import migrate
 from linkbell_collector.store.retention import Pruned, Retention
+from linkbell_collector.store.rollups import HistoryWanted, SeriesSums
 from linkbell_collector.store.sqlite_connection import Database
 from linkbell_collector.store.sqlite_ingest import SqliteIngest
 from linkbell_collector.store.sqlite_prune import SqlitePrune
