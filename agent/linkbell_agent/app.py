@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import random
@@ -22,6 +21,7 @@ from linkbell_agent.doorway import Doorway
 from linkbell_agent.enrolment import Door, Enrolled, check_url, enrol
 from linkbell_agent.files import StateError, prepare_folder
 from linkbell_agent.first_hop import hops_towards
+from linkbell_agent.folder_lock import hold, is_held
 from linkbell_agent.identity import Identity, installation_id, read_identity
 from linkbell_agent.layers.watch import LayerProbes
 from linkbell_agent.life import Life
@@ -63,7 +63,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SPOOL_FILE = "spool.db"
-LOCK_FILE = "agent.lock"
 HISTORY_LIMIT_S = 0.8
 """The charts are a convenience: a stop does not wait for them longer."""
 
@@ -88,10 +87,6 @@ class Agent:
     link: CollectorLink
     history: HistoryKeeper
     lock: int
-
-
-class AnotherAgentError(StateError):
-    """The state folder belongs to a running agent."""
 
 
 def build_context(settings: Settings, name: str | None = None) -> ProbeContext:
@@ -141,7 +136,7 @@ def build(
     """
     share_one_arena()
     prepare_folder(settings.state)
-    lock = _lock(settings.state)
+    lock = hold(settings.state)
     identity = read_identity(settings.state)
     names = [way.name for way in settings.ways]
     lines = _lines(settings, lambda name: _plan_of(settings, link, name), clock or SystemClock())
@@ -248,48 +243,6 @@ def _connect(settings: Settings, identity: Identity, spool: Spool, context: Prob
     return Connected(identity, sender, keeper, (reports, configurations))
 
 
-def is_running(state: Path) -> bool:
-    """Say whether an agent runs on this state folder. Raises :class:`~linkbell_agent.files.StateError`."""
-    try:
-        os.close(_lock(state))
-    except AnotherAgentError:
-        return True
-    return False
-
-
-def _lock(state: Path) -> int:
-    """Hold the state folder for this process: two agents on one spool would send everything twice."""
-    import fcntl
-
-    path = state / LOCK_FILE
-    try:
-        descriptor = _open_lock(path)
-    except OSError as error:
-        raise StateError(f"{path}: cannot be opened ({error.strerror}).") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise AnotherAgentError(
-            f"{state}: another agent is running on this folder. Stop it first, or give this one a folder of its own "
-            "with --state DIR."
-        ) from error
-    except OSError as error:
-        os.close(descriptor)
-        raise StateError(f"{path}: cannot be locked ({error.strerror}).") from error
-    return descriptor
-
-
-def _open_lock(path: Path) -> int:
-    try:
-        return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        if error.errno != errno.EROFS:
-            raise
-        # A card that has worn out: what is there can be held as well, if need be the folder itself.
-        return os.open(path if path.exists() else path.parent, os.O_RDONLY | os.O_CLOEXEC)
-
-
 async def run(agent: Agent) -> None:
     """Run until SIGTERM or SIGINT, then end within five seconds with everything kept."""
     loop = asyncio.get_running_loop()
@@ -345,7 +298,7 @@ def build_case(settings: Settings, speech: "Speech") -> "Case":
     except StateError as error:
         problem = str(error)
     with contextlib.suppress(StateError):
-        runs = settings.state.is_dir() and is_running(settings.state)
+        runs = settings.state.is_dir() and is_held(settings.state)
     configuration = read_kept_configuration(settings.state)
 
     def new_api(url: str, timeout_s: float) -> HttpCollectorApi:

@@ -15,6 +15,7 @@ from linkbell_agent.configuration import read_kept_configuration
 from linkbell_agent.describe import describe_uplink, explain, is_up, next_step
 from linkbell_agent.enrolment import EnrolmentError
 from linkbell_agent.files import StateError
+from linkbell_agent.folder_lock import is_held
 from linkbell_agent.identity import Identity, read_identity
 from linkbell_agent.permit import Permit
 from linkbell_agent.plan import Plan, floors_of, is_mlab
@@ -79,7 +80,7 @@ def enrol(arguments: argparse.Namespace) -> int:
         print(
             "The collector does not know this school yet: results are kept there and shown once an operator approves."
         )
-    running = app.is_running(settings.state)
+    running = is_held(settings.state)
     print("The running agent notices by itself." if running else "Next: linkbell-agent run")
     return EXIT_RESULT
 

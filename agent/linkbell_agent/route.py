@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from linkbell_agent.kernel_files import text_of
 from linkbell_agent.slim import dataclass
 
 _RTF_UP, _RTF_GATEWAY, _RTF_REJECT = 0x0001, 0x0002, 0x0200
@@ -33,7 +34,7 @@ def default_gateways(route_file: Path = _ROUTE_FILE, ipv6_route_file: Path = _IP
 
     A line without a gateway (mobile and dial-up devices are like that) has none to return.
     """
-    return [*parse_routes(_text(route_file)), *parse_ipv6_routes(_text(ipv6_route_file))]
+    return [*parse_routes(text_of(route_file)), *parse_ipv6_routes(text_of(ipv6_route_file))]
 
 
 def nameservers(resolv_conf: Path = _RESOLV_CONF, behind: Path = _SYSTEMD_RESOLV_CONF) -> list[str]:
@@ -41,9 +42,9 @@ def nameservers(resolv_conf: Path = _RESOLV_CONF, behind: Path = _SYSTEMD_RESOLV
 
     Where that is only a forwarder on the box itself, ``behind`` says whom systemd-resolved asks in turn.
     """
-    found = parse_nameservers(_text(resolv_conf))
+    found = parse_nameservers(text_of(resolv_conf))
     if found and all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in found):
-        found += parse_nameservers(_text(behind))
+        found += parse_nameservers(text_of(behind))
     return list(dict.fromkeys(found))
 
 
@@ -62,7 +63,7 @@ def parse_nameservers(text: str) -> list[str]:
     found = []
     for line in text.splitlines():
         words = line.split()
-        if len(words) >= 2 and words[0] == "nameserver" and _is_address(words[1]):
+        if len(words) >= 2 and words[0] == "nameserver" and is_address(words[1]):
             found.append(words[1])
     return list(dict.fromkeys(found))
 
@@ -100,16 +101,10 @@ def _by_metric(gateways: Iterator[Gateway]) -> list[Gateway]:
     return sorted(dict.fromkeys(gateways), key=lambda gateway: gateway.metric)
 
 
-def _is_address(word: str) -> bool:
+def is_address(word: str) -> bool:
+    """Say whether ``word`` is an IP address."""
     try:
         ipaddress.ip_address(word)
     except ValueError:
         return False
     return True
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

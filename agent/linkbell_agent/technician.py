@@ -14,6 +14,7 @@ from linkbell_agent.cli import EXIT_FAILURE, EXIT_RESULT, load_settings
 from linkbell_agent.doctor.findings import Finding, Result
 from linkbell_agent.doctor.run import MARKS, examine, exit_is_good, report
 from linkbell_agent.files import StateError
+from linkbell_agent.folder_lock import is_held
 from linkbell_agent.language.speech import Speech, from_environment
 from linkbell_agent.page.child import find_zone
 from linkbell_agent.sections import Settings
@@ -77,7 +78,7 @@ def _settings_or_default(arguments: argparse.Namespace) -> tuple[Settings, str |
 
 def _runs(settings: Settings) -> bool:
     try:
-        return settings.state.is_dir() and app.is_running(settings.state)
+        return settings.state.is_dir() and is_held(settings.state)
     except StateError:  # not this user's to look into; the page may answer all the same
         return False
 

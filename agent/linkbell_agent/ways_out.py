@@ -13,10 +13,11 @@ from pathlib import Path
 
 from linkbell_agent import netlink
 from linkbell_agent.classify import NetworkFailure
+from linkbell_agent.kernel_files import text_of
 from linkbell_agent.net import Address, Binding, Uplink, bind_to_uplink
 from linkbell_agent.netlink_routes import DefaultRoute, default_routes, way_towards
 from linkbell_agent.plan import INTERNATIONAL_HOST, Surroundings
-from linkbell_agent.route import nameservers
+from linkbell_agent.route import is_address, nameservers
 from linkbell_agent.sections import OneOfUplinks
 from linkbell_agent.slim import dataclass
 from linkbell_wire.failures import FailureCode
@@ -145,7 +146,7 @@ def trouble_with(way: OneOfUplinks) -> Trouble | None:
     flags = _flags(device)
     if not flags & _IFF_UP:
         return Trouble.DEVICE_DOWN
-    if _text(_DEVICES / device / "carrier").strip() == "0":
+    if text_of(_DEVICES / device / "carrier").strip() == "0":
         return Trouble.NO_CARRIER
     uplink = _held_to(way, device)
     denied = _denied(uplink)
@@ -214,9 +215,9 @@ def _of_link(device: str | None) -> list[str]:
     except OSError:
         return []
     for folder, key in _LINK_FILES:
-        lines = _text(Path(folder) / str(index)).splitlines()
+        lines = text_of(Path(folder) / str(index)).splitlines()
         words = next((line.removeprefix(key).split() for line in lines if line.startswith(key)), [])
-        found = [word.partition("#")[0] for word in words if _is_address(word.partition("#")[0])]
+        found = [word.partition("#")[0] for word in words if is_address(word.partition("#")[0])]
         if found:
             return found
     return []
@@ -258,21 +259,6 @@ def _is_direct(device: str | None) -> bool:
 
 def _flags(device: str) -> int:
     try:
-        return int(_text(_DEVICES / device / "flags"), 16)
+        return int(text_of(_DEVICES / device / "flags"), 16)
     except ValueError:
         return 0
-
-
-def _is_address(word: str) -> bool:
-    try:
-        ipaddress.ip_address(word)
-    except ValueError:
-        return False
-    return True
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from linkbell_agent.kernel_files import text_of
 from linkbell_agent.route import parse_routes
 from linkbell_agent.slim import dataclass
 
@@ -39,11 +40,11 @@ def look_around(root: Path = Path("/"), outside: str | None = None, besides: Col
 
     A router forwards, and has a network behind another device than that one which is up and is not of its own guests.
     """
-    routes = _text(root / "proc/net/route")
+    routes = text_of(root / "proc/net/route")
     if outside is None:
         gateways = parse_routes(routes)
         outside = gateways[0].device if gateways else None
-    forwards = _text(root / "proc/sys/net/ipv4/ip_forward").strip() == "1"
+    forwards = text_of(root / "proc/sys/net/ipv4/ip_forward").strip() == "1"
     inside = [
         device for device in _networks(routes) if device not in (outside, *besides) and not _OWN.fullmatch(device)
     ]
@@ -66,11 +67,4 @@ def _networks(routes: str) -> list[str]:
 
 
 def _is_up(root: Path, device: str) -> bool:
-    return _text(root / "sys/class/net" / device / "operstate").strip() in _UP
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+    return text_of(root / "sys/class/net" / device / "operstate").strip() in _UP

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from linkbell_agent.kernel_files import text_of
 from linkbell_agent.slim import dataclass
 from linkbell_agent.watch.limits import CoreTimes, CpuTimes, Port, Radio
 from linkbell_agent.watch.traffic import Counted
@@ -69,10 +70,7 @@ class Box:
         return self.root / "sys/class/net" / device
 
     def _text(self, path: str) -> str:
-        try:
-            return (self.root / path).read_text(encoding="ascii", errors="replace")
-        except OSError:
-            return ""
+        return text_of(self.root / path)
 
 
 def parse_cores(stat: str) -> tuple[CoreTimes, ...]:
