@@ -1,13 +1,15 @@
 """A collector whose certificate nobody vouches for but the join token: enrolled with, reported to, and nobody else."""
 
+import asyncio
 import json
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 import trustme
 from aiohttp import web
@@ -50,8 +52,6 @@ async def collector_over_tls(folder: Path, file: Path) -> AsyncIterator[str]:
 
 
 def _proxy(target: str) -> web.Application:
-    import aiohttp
-
     async def forward(request: web.Request) -> web.Response:
         async with (
             aiohttp.ClientSession() as session,
@@ -104,6 +104,62 @@ async def test_a_box_enrols_with_the_collector_its_token_names_and_reports_to_it
         api = HttpCollectorApi(other, certificate=identity.certificate)
         with pytest.raises(NetworkFailure):
             await api.request("GET", "/api/v1/agent/config", {"Authorization": f"Bearer {credential}"})
+
+
+def code_kb(pid: int) -> int:
+    """Return how much of the code of program and libraries is resident in a process."""
+    total, counts = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        if "-" in words[0]:
+            counts = words[1] == "r-xp" and len(words) > 5 and words[5].startswith("/")
+        elif counts and words[0] == "Rss:":
+            total += int(words[1])
+    return total
+
+
+async def test_the_running_agent_reports_to_it_and_doctor_finds_it_good(tmp_path: Path) -> None:
+    file, state = certificate(tmp_path), tmp_path / "agent"
+    agent = [sys.executable, "-m", "linkbell_agent"]
+    flags = ["--state", str(state), "--set", "page.enabled=false", "--set", "default_targets=false"]
+    async with collector_over_tls(tmp_path, file) as url:
+        token = make_token(tmp_path, file)
+        enrolling = await asyncio.create_subprocess_exec(
+            *agent, "enrol", url, "--token", token, "--state", str(state), stdout=asyncio.subprocess.DEVNULL
+        )
+        assert await enrolling.wait() == 0
+        doctor = await asyncio.create_subprocess_exec(
+            *agent, "doctor", "--json", *flags, stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await doctor.communicate()
+        assert {one["name"]: one["result"] for one in json.loads(said)["checks"]}["collector"] == "good"
+        running = await asyncio.create_subprocess_exec(*agent, "run", *flags, stderr=asyncio.subprocess.DEVNULL)
+        try:
+            assert await within(30, lambda: _has_reported(url))
+            sizes_kb = [code_kb(running.pid)]
+
+            async def has_fallen() -> bool:
+                sizes_kb.append(code_kb(running.pid))
+                return sizes_kb[-1] < max(sizes_kb) - 1000
+
+            assert await within(30, has_fallen)  # what a start alone runs is let go of after ten seconds
+        finally:
+            running.terminate()
+            assert await running.wait() == 0
+
+
+async def within(seconds: float, happened: Callable[[], Awaitable[bool]]) -> bool:
+    """Say whether it happens in so many seconds; asked five times a second."""
+    for _ in range(round(seconds * 5)):
+        if await happened():
+            return True
+        await asyncio.sleep(0.2)
+    return False
+
+
+async def _has_reported(url: str) -> bool:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics/schools", ssl=False) as answer:
+        return 'linkbell_school_up{school="s-1"} 1' in await answer.text()
 
 
 async def test_a_certificate_that_the_system_trusts_may_be_renewed(

@@ -13,7 +13,7 @@ A connection speeds up round trip by round trip until the line is full; from the
    a third for three rounds, the line gave a burst beyond what it carries (a token bucket): it begins at the fall.
 5. A speed that rises steadily through the window is a sender that is still finding the line, as TCP without BBR does
    after an early end of its slow start. The test goes on; if a cap ends it, there is no upper bound.
-6. A first block that is below what all others agree on is no part of the window: the line was not full yet.
+6. A first or second block below what all others agree on is no part of the window: the line was not full yet.
 7. Where the sender paused on a full line, as it does after an overshoot, the clock stands still:
    :mod:`linkbell_agent.ndt7.pauses`.
 
@@ -58,10 +58,11 @@ RISE_FIT = 0.9
 which explains this much of their variance. Lines that vary by themselves do not vary so evenly."""
 
 
+EARLY = 2
 LOW_START = 0.03
 LOW_SCATTER = 0.02
-"""A first block that is lower than the others by more than this share, and by three times the scatter of the others,
-which is below this share of them."""
+"""One of so many blocks at first that is lower than the others by more than this share, and by three times the scatter
+of the others, which is below this share of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +184,9 @@ class Plateau:
         if length_s <= 0:
             return
         rates = self._block_rates(start_s, end_s)
-        if begins_low(rates) and length_s >= self._least_s(ENOUGH[0]):
-            self._start_s = start_s + length_s / BLOCKS
+        low = low_at_first(rates) if length_s >= self._least_s(ENOUGH[0]) else 0
+        if low:
+            self._start_s = start_s + low * length_s / BLOCKS
             self._measure(self._start_s)
             return
         self._is_rising = is_rising(rates)
@@ -250,14 +252,18 @@ def is_rising(rates: Sequence[float]) -> bool:
     return slope * len(rates) / mean > RISE and explained > RISE_FIT and scatter < RISE_SCATTER
 
 
-def begins_low(rates: Sequence[float]) -> bool:
-    """Whether the first of the rates, of equal lengths of time in a row, is below all that the others agree on.
+def low_at_first(rates: Sequence[float]) -> int:
+    """Return how many of the rates, of equal lengths of time in a row, are to be left out: none, the first, or two.
 
-    Then the line was not full yet: the sender paused once more, or still had to find it.
+    A first or second one below all that the others agree on is of a line that was not full yet: the sender paused once
+    more, or still had to find it.
     """
-    first, rest = rates[0], rates[1:]
+    rest = rates[EARLY:]
     mean, spread = averages.mean(rest), averages.deviation(rest)
-    return spread < LOW_SCATTER * mean and first < mean - max(LOW_START * mean, 3 * spread)
+    if spread >= LOW_SCATTER * mean:
+        return 0
+    limit = mean - max(LOW_START * mean, 3 * spread)
+    return max((place + 1 for place in range(EARLY) if rates[place] < limit), default=0)
 
 
 def interpolate(times: Sequence[float], values: Sequence[float], moment: float) -> float:

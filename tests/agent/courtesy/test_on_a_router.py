@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -35,19 +37,20 @@ def join(one: tuple[Namespace, str, str], other: tuple[Namespace, str, str]) -> 
 
 
 @contextlib.contextmanager
-def school() -> Iterator[tuple[Namespace, Namespace, Namespace]]:
-    """Return a pupil's computer, the router, and a box beside it; the world answers at 10.78.0.1."""
+def school() -> Iterator[tuple[Namespace, Namespace, Namespace, Namespace]]:
+    """Return a pupil's computer, the router, a box beside it, and the world, which answers at 10.78.0.1."""
     with namespace() as world, namespace() as router, namespace() as pupil, namespace() as box:
         join((router, "wan", "10.78.0.2/24"), (world, "out", "10.78.0.1/24"))
         join((router, "lan0", "10.79.0.1/24"), (pupil, "eth0", "10.79.0.2/24"))
         join((router, "lan1", "10.80.0.1/24"), (box, "wan", "10.80.0.2/24"))
         router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
         router.run("ip", "route", "add", "default", "via", "10.78.0.1")
-        world.run("ip", "route", "add", "10.79.0.0/24", "via", "10.78.0.2")
+        for network in ("10.79.0.0/24", "10.80.0.0/24"):
+            world.run("ip", "route", "add", network, "via", "10.78.0.2")
         for side, gateway in ((pupil, "10.79.0.1"), (box, "10.80.0.1")):
             side.run("ip", "route", "add", "default", "via", gateway)
             side.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
-        yield pupil, router, box
+        yield pupil, router, box, world
 
 
 BUSY = """
@@ -70,7 +73,7 @@ def seen_while_the_pupil_is_busy(pupil: Namespace, watcher: Namespace) -> tuple[
 
 
 def test_a_router_sees_the_pupils_and_a_box_beside_it_sees_itself() -> None:
-    with school() as (pupil, router, box):
+    with school() as (pupil, router, box, _):
         down_bps, up_bps, only_itself = seen_while_the_pupil_is_busy(pupil, router)
         assert not only_itself
         assert 100_000 < up_bps < 1_000_000
@@ -78,3 +81,23 @@ def test_a_router_sees_the_pupils_and_a_box_beside_it_sees_itself() -> None:
         down_bps, up_bps, only_itself = seen_while_the_pupil_is_busy(pupil, box)
         assert only_itself
         assert max(down_bps, up_bps) < 20_000
+
+
+def test_each_says_whose_traffic_it_sees_to_the_technician_and_in_its_records(tmp_path: Path) -> None:
+    agent = [sys.executable, "-m", "linkbell_agent"]
+    server = [sys.executable, "-m", "linkbell_collector.cli", "measure", "--listen", "10.78.0.1:8471"]
+    seen, said = [], []
+    with school() as (_, router, box, world), world.service(server, "listening on"):
+        for side in (router, box):
+            test = side.run(*agent, "speed", "--server", "ws://10.78.0.1:8471", "--max-duration", "1", "--json")
+            seen.append(json.loads(test)["sees_only_itself"])
+            done = subprocess.run(  # it fails for want of a collector
+                side.inside(*agent, "doctor", "--json", "--state", str(tmp_path)),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            [finding] = [one for one in json.loads(done.stdout)["checks"] if one["name"] == "traffic"]
+            said.append(finding["said"])
+    assert seen == [False, True]
+    assert ["This box is the router" in said[0], "beside the router" in said[1]] == [True, True]

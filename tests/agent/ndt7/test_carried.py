@@ -9,7 +9,8 @@ from linkbell_agent.ndt7.connection import Connection, Opened
 from linkbell_agent.ndt7.download import Download
 from linkbell_agent.ndt7.stream import Owner
 from linkbell_agent.ndt7.upload import Upload
-from linkbell_wire.ndt7 import tcp_info
+from linkbell_wire.ndt7 import frames, tcp_info
+from linkbell_wire.ndt7.frames import Opcode
 from linkbell_wire.ndt7.tcp_info import TcpInfo
 
 MSS = 1000
@@ -38,6 +39,9 @@ class Told:
 
     def receive_buffer_bytes(self) -> int:
         return BUFFER
+
+    def on_readable(self, callback: object) -> None:
+        """Nothing more comes by itself."""
 
     def use_bbr(self) -> str | None:
         return None
@@ -119,3 +123,25 @@ def test_of_an_upload_no_more_arrived_than_was_sent(
     )
     upload.look()
     assert upload.carried_bytes() == expected
+
+
+class Quiet:
+    """An owner whom nothing is told."""
+
+    buffer = memoryview(bytearray(16))
+
+
+def test_what_the_measurement_says_for_itself_was_carried_for_it_too() -> None:
+    """A slow line would seem slower by its texts and by the answers to its own requests."""
+    payload, text, answer_bytes = bytes(600), b"x" * 300, 100
+    came = frames.message(Opcode.BINARY, payload) + frames.message(Opcode.TEXT, text)
+    headers = len(came) - len(payload) - len(text)
+    told = Told()
+    opened = Opened(cast(Connection, told), came, 0.5, before=START, answer_bytes=answer_bytes)
+    download = Download(opened, cast(Owner, Quiet()))
+    download.begin()
+    told.says = replace(START, bytes_received=len(came) + answer_bytes, data_segments_in=1)
+    download.look()
+    assert download.delivered_bytes() == len(payload)
+    assert download.carried_bytes() == len(came) + answer_bytes
+    assert download.payload_share == pytest.approx(1000 / (1000 + headers))
