@@ -88,6 +88,23 @@ async def test_a_connection_the_collector_closed_meanwhile_is_opened_anew() -> N
         api.close()
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", answer("200 OK", b"ok", "Connection: close")],
+    ids=["HTTP/1.0", "close"],
+)
+async def test_a_peer_that_answers_once_is_not_asked_again_on_that_connection(reply: bytes) -> None:
+    async def once_and_then_deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(reply)
+        await reader.read()  # never to answer again, and never the first to leave
+
+    async with serving(once_and_then_deaf) as url:
+        api = HttpCollectorApi(url, timeout_s=5.0)
+        assert [(await api.request("GET", "/", {})).body for _ in range(2)] == [b"ok", b"ok"]
+        api.close()
+
+
 async def _says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
 
